@@ -1,0 +1,20 @@
+//! The service model: Services, EndpointSlices, Nodes and Namespaces in, an immutable [`Snapshot`] and the set of
+//! changed keys out.
+//!
+//! Everything downstream (forwarding table, DNS zone, `sluice dump services`) is computed from a snapshot and the
+//! [`Changes`] since the one before. This crate does no I/O, knows no clock and no async runtime; the order in which
+//! objects arrive never matters: a slice may come before its Service, a Service before its Node.
+
+mod endpoint;
+mod model;
+mod name;
+mod node;
+mod service;
+mod snapshot;
+
+pub use endpoint::{Endpoint, Slice, SlicePort};
+pub use model::{Model, Skipped};
+pub use name::{Protocol, ServiceName};
+pub use node::Node;
+pub use service::{Exposure, Service, ServicePort, TrafficPolicy};
+pub use snapshot::{Changes, ServiceState, Snapshot};
