@@ -1,2 +1,10 @@
-//! placeholder
-fn main() {}
+//! Developer commands: `cargo run -p xtask -- COMMAND`. Nothing of the product depends on them.
+
+mod licences;
+
+fn main() -> anyhow::Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("licences") => licences::check(),
+        other => anyhow::bail!("unknown command {other:?}; there is: licences"),
+    }
+}
