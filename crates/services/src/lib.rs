@@ -11,6 +11,7 @@ mod name;
 mod node;
 mod service;
 mod snapshot;
+mod text;
 
 pub use endpoint::{Endpoint, Slice, SlicePort};
 pub use model::{Model, Skipped};

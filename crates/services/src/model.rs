@@ -10,8 +10,8 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
-    Changes, Endpoint, Exposure, Node, Protocol, Service, ServiceName, ServicePort, ServiceState, Slice, SlicePort,
-    Snapshot, TrafficPolicy,
+    Changes, Endpoint, Exposure, Node, Protocol, Service, ServiceName, ServicePort, ServiceState, Slice,
+    SlicePort, Snapshot, TrafficPolicy,
 };
 
 /// Label that joins a slice to its Service.
@@ -281,7 +281,8 @@ fn read_affinity(spec: &core::ServiceSpec) -> Option<Duration> {
         return None;
     }
     let client_ip = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
-    let seconds = client_ip.and_then(|config| config.timeout_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds =
+        client_ip.and_then(|config| config.timeout_seconds).and_then(|seconds| u64::try_from(seconds).ok());
     Some(Duration::from_secs(seconds.unwrap_or(AFFINITY_DEFAULT_SECONDS)))
 }
 
@@ -336,7 +337,12 @@ fn read_node(object: &core::Node) -> Node {
     let spec = object.spec.as_ref();
     Node {
         addresses: internal.filter_map(|address| address.address.parse().ok()).collect(),
-        zone: object.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL)).map(|zone| zone.as_str().into()),
+        zone: object
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(ZONE_LABEL))
+            .map(|zone| zone.as_str().into()),
         pod_cidrs: spec
             .and_then(|spec| spec.pod_cidrs.as_ref())
             .into_iter()

@@ -1,0 +1,99 @@
+//! The model as text: what `sluice dump services` prints and what scenarios expect of the stage `services`.
+//!
+//! One block for each Service in name order, its ports, then its slices in name order with their endpoints. Defaults
+//! are not printed, so that a line says only what is particular.
+
+use std::fmt;
+
+use crate::{Endpoint, Exposure, Service, ServiceName, ServiceState, Slice, Snapshot, TrafficPolicy};
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: Vec<&ServiceName> = self.services.keys().collect();
+        names.sort_unstable();
+        for name in names {
+            write_state(f, name, &self.services[name])?;
+        }
+        Ok(())
+    }
+}
+
+fn write_state(f: &mut fmt::Formatter<'_>, name: &ServiceName, state: &ServiceState) -> fmt::Result {
+    match &state.service {
+        Some(service) => write_service(f, name, service)?,
+        None => writeln!(f, "service {name} unknown")?,
+    }
+    for (slice_name, slice) in &state.slices {
+        write_slice(f, slice_name, slice)?;
+    }
+    Ok(())
+}
+
+fn write_service(f: &mut fmt::Formatter<'_>, name: &ServiceName, service: &Service) -> fmt::Result {
+    write!(f, "service {name}")?;
+    match &service.exposure {
+        Exposure::ClusterIps(ips) => ips.iter().try_for_each(|ip| write!(f, " {ip}"))?,
+        Exposure::Headless => f.write_str(" headless")?,
+        Exposure::ExternalName(target) => write!(f, " external {target}")?,
+    }
+    if service.internal_policy == TrafficPolicy::Local {
+        f.write_str(" internal=local")?;
+    }
+    if service.external_policy == TrafficPolicy::Local {
+        f.write_str(" external=local")?;
+    }
+    if let Some(timeout) = service.affinity {
+        write!(f, " affinity={}s", timeout.as_secs())?;
+    }
+    f.write_str(if service.proxied { "\n" } else { " proxied-by-another\n" })?;
+    for port in &service.ports {
+        write!(f, "  port {} {}{}", port.protocol, port.port, named(&port.name))?;
+        match port.node_port {
+            Some(number) => writeln!(f, " node-port={number}")?,
+            None => writeln!(f)?,
+        }
+    }
+    Ok(())
+}
+
+fn write_slice(f: &mut fmt::Formatter<'_>, name: &str, slice: &Slice) -> fmt::Result {
+    write!(f, "  slice {name}")?;
+    for (index, port) in slice.ports.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(f, "{comma} {} {}{}", port.protocol, port.port, named(&port.name))?;
+    }
+    writeln!(f)?;
+    slice.endpoints.iter().try_for_each(|endpoint| write_endpoint(f, endpoint))
+}
+
+fn write_endpoint(f: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Result {
+    write!(f, "    {}{}", endpoint.address, condition(endpoint))?;
+    let texts = [("node", &endpoint.node), ("zone", &endpoint.zone), ("hostname", &endpoint.hostname)];
+    for (key, value) in texts.into_iter().chain([("pod", &endpoint.pod)]) {
+        if let Some(value) = value {
+            write!(f, " {key}={value}")?;
+        }
+    }
+    for (key, hints) in [("for-zones", &endpoint.for_zones), ("for-nodes", &endpoint.for_nodes)] {
+        if !hints.is_empty() {
+            write!(f, " {key}={}", hints.join(","))?;
+        }
+    }
+    writeln!(f)
+}
+
+/// A ready endpoint is the normal case and needs no word.
+fn condition(endpoint: &Endpoint) -> &'static str {
+    match (endpoint.ready, endpoint.serving, endpoint.terminating) {
+        (true, _, false) => "",
+        (true, _, true) => " ready,terminating",
+        (false, true, true) => " serving,terminating",
+        (false, false, true) => " terminating",
+        (false, true, false) => " serving",
+        (false, false, false) => " not-ready",
+    }
+}
+
+fn named(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" {name}") }
+}
