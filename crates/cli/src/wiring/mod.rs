@@ -1,0 +1,74 @@
+//! The commands that build, run and inspect a cluster on this machine, and the wiring of the parts behind them.
+//!
+//! Each command is one module with its `Args` and its `run`. These start threads and namespaces; the kubectl-like verbs
+//! in `commands` never do.
+
+pub(crate) mod agent;
+pub(crate) mod check;
+pub(crate) mod cleanup;
+pub(crate) mod demo;
+pub(crate) mod dns;
+pub(crate) mod dump;
+pub(crate) mod node;
+pub(crate) mod proxy;
+pub(crate) mod up;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Subcommand;
+
+/// A command of the cluster on this machine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Walk through the whole lab on a fresh two-node cluster and check each claim
+    Demo(demo::Args),
+    /// Run a cluster on this machine in the foreground
+    Up(up::Args),
+    /// Enter a node of the cluster on this machine
+    Node(node::Args),
+    /// Run the service proxy and DNS for one node of any cluster
+    Agent(agent::Args),
+    /// Run the service proxy alone
+    Proxy(proxy::Args),
+    /// Run the node's DNS alone
+    Dns(dns::Args),
+    /// Say what this machine can do and what will be used
+    Check(check::Args),
+    /// Remove everything that a killed cluster or agent left behind
+    Cleanup(cleanup::Args),
+    /// Print the state of a stage of a live node
+    Dump(dump::Args),
+}
+
+/// Runs a command and reports its error, `error: cause: deeper cause`, with exit code 1.
+#[allow(clippy::print_stderr, reason = "the command line is the program's interface")]
+pub(crate) fn run(command: Command) -> ExitCode {
+    let result = match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Up(args) => up::run(args),
+        Command::Node(args) => node::run(args),
+        Command::Agent(args) => agent::run(args),
+        Command::Proxy(args) => proxy::run(args),
+        Command::Dns(args) => dns::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Cleanup(args) => cleanup::run(args),
+        Command::Dump(args) => dump::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// If this process was re-executed as one of our helpers, runs it and says how it ended; else `None`.
+///
+/// Called first of all in `main`: a helper is single-threaded and must not have run anything before.
+pub(crate) fn run_as_helper() -> Option<ExitCode> {
+    None
+}
+
+/// Where `sluice up` writes its kubeconfig unless told otherwise, and where the verbs look for a running cluster.
+pub(crate) fn default_kubeconfig() -> PathBuf {
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    home.join(".kube").join("sluice")
+}
