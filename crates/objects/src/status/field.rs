@@ -1,0 +1,172 @@
+//! Errors of single fields, rendered as `apimachinery/pkg/util/validation/field` does since Kubernetes 1.34 (bad values
+//! as JSON; earlier versions printed Go syntax).
+
+use serde_json::{Value, json};
+
+/// What is wrong with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldErrorKind {
+    /// Must be set.
+    Required,
+    /// Has a value that the field cannot have.
+    Invalid,
+    /// Is none of the values of an enumeration.
+    NotSupported,
+    /// Repeats a value that must be unique.
+    Duplicate,
+    /// Must not be set here.
+    Forbidden,
+    /// Is too long, in bytes.
+    TooLong,
+    /// Has too many items.
+    TooMany,
+    /// Names something that does not exist.
+    NotFound,
+    /// Has the wrong JSON type.
+    TypeInvalid,
+    /// We failed to check it.
+    Internal,
+}
+
+/// One field that breaks a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldError {
+    /// What is wrong.
+    pub kind: FieldErrorKind,
+    /// Path, such as `spec.ports[0].port`.
+    pub field: String,
+    /// The offending value; ignored where the text does not show it.
+    pub bad_value: Value,
+    /// The rule, without the value.
+    pub detail: String,
+}
+
+impl FieldError {
+    fn new(
+        kind: FieldErrorKind,
+        field: impl Into<String>,
+        bad_value: Value,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { kind, field: field.into(), bad_value, detail: detail.into() }
+    }
+
+    /// `field: Required value[: detail]`.
+    pub fn required(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Required, field, Value::Null, detail)
+    }
+
+    /// `field: Invalid value: value: detail`.
+    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Invalid, field, value.into(), detail)
+    }
+
+    /// `field: Unsupported value: value: supported values: "A", "B"`; the supported values are sorted here.
+    pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let mut sorted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
+        sorted.sort();
+        let detail = format!("supported values: {}", sorted.join(", "));
+        Self::new(FieldErrorKind::NotSupported, field, value.into(), detail)
+    }
+
+    /// `field: Duplicate value: value`.
+    pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::Duplicate, field, value.into(), "")
+    }
+
+    /// `field: Forbidden: detail`.
+    pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Forbidden, field, Value::Null, detail)
+    }
+
+    /// `field: Too long: may not be more than N bytes`.
+    pub fn too_long(field: impl Into<String>, limit: usize) -> Self {
+        Self::new(FieldErrorKind::TooLong, field, Value::Null, format!("may not be more than {limit} bytes"))
+    }
+
+    /// `field: Too many: COUNT: must have at most N items`.
+    pub fn too_many(field: impl Into<String>, count: usize, limit: usize) -> Self {
+        let plural = if limit == 1 { "item" } else { "items" };
+        Self::new(FieldErrorKind::TooMany, field, json!(count), format!("must have at most {limit} {plural}"))
+    }
+
+    /// `field: Not found: value`.
+    pub fn not_found(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::NotFound, field, value.into(), "")
+    }
+
+    /// `field: Internal error: detail`.
+    pub fn internal(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Internal, field, Value::Null, detail)
+    }
+
+    fn title(&self) -> &'static str {
+        match self.kind {
+            FieldErrorKind::Required => "Required value",
+            FieldErrorKind::Invalid | FieldErrorKind::TypeInvalid => "Invalid value",
+            FieldErrorKind::NotSupported => "Unsupported value",
+            FieldErrorKind::Duplicate => "Duplicate value",
+            FieldErrorKind::Forbidden => "Forbidden",
+            FieldErrorKind::TooLong => "Too long",
+            FieldErrorKind::TooMany => "Too many",
+            FieldErrorKind::NotFound => "Not found",
+            FieldErrorKind::Internal => "Internal error",
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.kind {
+            FieldErrorKind::Required => "FieldValueRequired",
+            FieldErrorKind::Invalid => "FieldValueInvalid",
+            FieldErrorKind::TypeInvalid => "FieldValueTypeInvalid",
+            FieldErrorKind::NotSupported => "FieldValueNotSupported",
+            FieldErrorKind::Duplicate => "FieldValueDuplicate",
+            FieldErrorKind::Forbidden => "FieldValueForbidden",
+            FieldErrorKind::TooLong => "FieldValueTooLong",
+            FieldErrorKind::TooMany => "FieldValueTooMany",
+            FieldErrorKind::NotFound => "FieldValueNotFound",
+            FieldErrorKind::Internal => "InternalError",
+        }
+    }
+
+    /// The text without the field's path.
+    pub fn body(&self) -> String {
+        use FieldErrorKind::{Forbidden, Internal, Required, TooLong};
+        let shows_value = !matches!(self.kind, Required | Forbidden | TooLong | Internal);
+        let mut text = self.title().to_owned();
+        if shows_value {
+            text.push_str(": ");
+            text.push_str(&self.bad_value.to_string());
+        }
+        if !self.detail.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.detail);
+        }
+        text
+    }
+
+    /// The entry in `details.causes`.
+    pub fn cause(&self) -> Value {
+        json!({"reason": self.reason(), "message": self.body(), "field": self.field})
+    }
+}
+
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.body())
+    }
+}
+
+/// `e1`, or `[e1, e2]` for several distinct ones.
+pub(super) fn aggregate(errors: &[FieldError]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in errors.iter().map(ToString::to_string) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
+}
