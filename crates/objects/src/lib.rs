@@ -4,5 +4,7 @@
 //! Pure: no I/O, no clock, no async. Works on `serde_json::Value` where the shape must survive unchanged (patching,
 //! storing) and on the types of `k8s-openapi` where rules are checked.
 
+pub mod decode;
 pub mod resource;
+pub mod schema;
 pub mod status;
