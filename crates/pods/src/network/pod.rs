@@ -1,0 +1,113 @@
+//! A pod's network namespace, joined to its node by a veth pair and /32 routes.
+//!
+//! No bridge on the node: a reply between two pods of one node must pass the node's conntrack, or the reverse
+//! translation is lost. Neighbours are permanent both ways, so that the first packet needs no ARP.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ipnet::Ipv4Net;
+use netlink_packet_route::address::AddressScope;
+
+use super::link::{self, End, Mac};
+use super::route::{self, Next};
+use super::{Error, Rtnetlink};
+use crate::namespace;
+
+/// The pod's gateway: link-local, on no interface, known to the pod as a permanent neighbour only.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// The node's end of every pair has the same link-layer address, each on a link of its own.
+const NODE_MAC: Mac = [0xee; 6];
+
+/// The pod's end.
+const POD_INTERFACE: &str = "eth0";
+
+/// The network namespace of a pod. It lives as long as this handle or a process in it; the veth pair, its
+/// routes and neighbours go with it.
+#[derive(Debug)]
+pub struct PodNetwork {
+    namespace: OwnedFd,
+    interface: String,
+    address: Ipv4Addr,
+}
+
+impl PodNetwork {
+    /// Makes the namespace and joins it to the node in whose namespace the caller stands. `node` becomes the
+    /// source of the node's own packets to the pod. Blocks for about a millisecond.
+    ///
+    /// # Errors
+    /// The step that failed; nothing is left behind then.
+    pub fn create(address: Ipv4Addr, node: Ipv4Addr) -> Result<Self, Error> {
+        let owner = || format!("pod {address}");
+        let interface = interface_name(address);
+        let name = interface.clone();
+        let namespace = namespace::on_own_thread(move || set_up(&name, address, node))
+            .map_err(|source| Error::Namespace { owner: owner(), source })??;
+        Ok(Self { namespace, interface, address })
+    }
+
+    /// The namespace, to be entered by the pod's containers.
+    pub fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+
+    /// The name of the node's end of the pair.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// The pod's address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Takes the pair away at once, also while a process still holds the namespace: the address is free again.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn remove(self) -> Result<(), Error> {
+        link::delete(&mut Rtnetlink::open()?, &self.interface)
+    }
+}
+
+/// `pod-1-16` for 10.244.1.16: unique as long as a node's pods share the first two bytes.
+fn interface_name(address: Ipv4Addr) -> String {
+    let [_, _, third, fourth] = address.octets();
+    format!("pod-{third}-{fourth}")
+}
+
+/// Runs on a thread of its own, which ends in the pod's namespace.
+fn set_up(interface: &str, address: Ipv4Addr, node: Ipv4Addr) -> Result<OwnedFd, Error> {
+    let owner = |source| Error::Namespace { owner: format!("pod {address}"), source };
+    let mut on_node = Rtnetlink::open()?;
+    let namespace = namespace::enter_new_network().map_err(owner)?;
+    let mut in_pod = Rtnetlink::open()?;
+    link::quiet_ipv6()?;
+    let mac = pod_mac(address);
+    let near = End { name: interface, mac: Some(NODE_MAC) };
+    let far = End { name: POD_INTERFACE, mac: Some(mac) };
+    // What an earlier pod with this address left (its namespace may be dying still) would be in the way.
+    link::delete(&mut on_node, interface)?;
+    link::create_veth(&mut on_node, &near, &far, namespace.as_fd())?;
+    configure_pod(&mut in_pod, address)?;
+    let near = link::set_up(&mut on_node, interface)?;
+    route::add_neighbour(&mut on_node, near, address, mac)?;
+    route::set_route(&mut on_node, Ipv4Net::from(address), &Next::Link(near), Some(node))?;
+    Ok(namespace)
+}
+
+fn configure_pod(netlink: &mut Rtnetlink, address: Ipv4Addr) -> Result<(), Error> {
+    link::set_up(netlink, "lo")?;
+    let eth0 = link::set_up(netlink, POD_INTERFACE)?;
+    route::add_address(netlink, eth0, Ipv4Net::from(address), AddressScope::Universe)?;
+    route::add_neighbour(netlink, eth0, GATEWAY, NODE_MAC)?;
+    route::set_route(netlink, Ipv4Net::from(GATEWAY), &Next::Link(eth0), None)?;
+    route::set_route(netlink, Ipv4Net::default(), &Next::Gateway(eth0, GATEWAY), None)
+}
+
+/// Locally administered, and readable: the last four bytes are the address.
+fn pod_mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x58, a, b, c, d]
+}

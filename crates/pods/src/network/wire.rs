@@ -1,0 +1,79 @@
+//! The wire: the namespace that joins the nodes, with one bridge that is the nodes' gateway.
+//!
+//! The control plane's thread that lives in this namespace calls [`create`] once and [`attach`] for each node.
+//! Nothing leaves the wire: what is not for a node or for the gateway itself is answered "unreachable", so that
+//! a pod's attempt to reach the outside fails at once and does not hang.
+
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+
+use ipnet::Ipv4Net;
+use netlink_packet_route::address::AddressScope;
+
+use super::link::{self, End};
+use super::route::{self, Next};
+use super::{Error, Rtnetlink, sysctl};
+
+/// The bridge's name.
+pub const BRIDGE: &str = "sluice0";
+
+/// The node's own interface on the wire.
+pub const NODE_INTERFACE: &str = "eth0";
+
+/// Sets up a fresh namespace as the wire: loopback, the bridge with the gateway's address (`172.18.0.1/24`).
+///
+/// # Errors
+/// The step that the kernel refused.
+pub fn create(gateway: Ipv4Net) -> Result<(), Error> {
+    let mut netlink = Rtnetlink::open()?;
+    link::quiet_ipv6()?;
+    link::set_up(&mut netlink, "lo")?;
+    let bridge = link::create_bridge(&mut netlink, BRIDGE)?;
+    route::add_address(&mut netlink, bridge, gateway, AddressScope::Universe)?;
+    route::set_route(&mut netlink, Ipv4Net::default(), &Next::Unreachable, None)?;
+    // Without forwarding the kernel drops in silence; with it, the route above answers.
+    sysctl::set("net/ipv4/ip_forward", "1")?;
+    for scope in ["all", "default", BRIDGE] {
+        sysctl::set(&format!("net/ipv4/conf/{scope}/send_redirects"), "0")?;
+    }
+    Ok(())
+}
+
+/// A node's place on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Interface name on the bridge: at most 15 bytes, unique on this wire.
+    pub name: String,
+    /// The node's address, which it gives itself ([`super::node::configure`]).
+    pub node: Ipv4Addr,
+    /// The subnet of the node's pods: what the gateway sends to them goes by way of the node.
+    pub pods: Ipv4Net,
+}
+
+/// Plugs a node in: a veth pair with the port on the bridge and `eth0` in the node's network namespace, and the
+/// route to its pods. A port of that name left by an earlier life of the node is replaced.
+///
+/// # Errors
+/// The step that the kernel refused.
+pub fn attach(port: &Port, namespace: BorrowedFd<'_>) -> Result<(), Error> {
+    let mut netlink = Rtnetlink::open()?;
+    let Port { name: port, node, pods } = port;
+    link::delete(&mut netlink, port)?;
+    let near = End { name: port, mac: None };
+    let far = End { name: NODE_INTERFACE, mac: None };
+    link::create_veth(&mut netlink, &near, &far, namespace)?;
+    let bridge = netlink.link_index(BRIDGE)?;
+    link::set_controller(&mut netlink, port, bridge)?;
+    link::set_up(&mut netlink, port)?;
+    route::set_route(&mut netlink, *pods, &Next::Gateway(bridge, *node), None)
+}
+
+/// Unplugs a node; a port that is not there is no error.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn detach(port: &Port) -> Result<(), Error> {
+    let mut netlink = Rtnetlink::open()?;
+    route::delete_route(&mut netlink, port.pods)?;
+    link::delete(&mut netlink, &port.name)
+}
