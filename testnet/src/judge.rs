@@ -1,0 +1,84 @@
+//! Judges: each compares one stage with what a scenario expects of it.
+//!
+//! A judge plays the scenario's steps through the real code of its stage and returns a [`Report`]; it never prints and
+//! never stops at the first difference. A stage that cannot run on this machine says so by [`Verdict::Skipped`].
+
+mod feed;
+mod order;
+mod services;
+
+use std::fmt::Write as _;
+
+pub use feed::Feed;
+pub use order::{Order, interleave};
+pub use services::services;
+
+use crate::scenario::{Dump, Rewrite};
+
+/// What a judge found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The stage was asked and compared.
+    Judged(Report),
+    /// The stage cannot run here, with the reason.
+    Skipped(String),
+}
+
+/// The differences of one scenario and one stage, none when all is right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// `FILE:LINE: what differs`, with the lines on both sides.
+    pub failures: Vec<String>,
+    /// What `UPDATE=1` would write into the file.
+    pub rewrites: Vec<Rewrite>,
+}
+
+impl Report {
+    /// Adds a difference that no rewriting mends.
+    pub fn fail(&mut self, file: &str, line: usize, what: impl AsRef<str>) {
+        self.failures.push(format!("{file}:{line}: {}", what.as_ref()));
+    }
+
+    /// Compares the text of a stage with the scenario's.
+    pub fn compare(&mut self, file: &str, dump: &Dump, shown: &str) {
+        let shown: Vec<String> = shown.lines().map(|line| line.trim_end().to_owned()).collect();
+        if shown == dump.lines {
+            return;
+        }
+        let mut difference = format!("`{}` shows something else (UPDATE=1 rewrites it)\n", dump.stage);
+        for line in diff(&dump.lines, &shown) {
+            let _ = writeln!(difference, "    {line}");
+        }
+        self.fail(file, dump.line, difference.trim_end());
+        self.rewrites.push(Rewrite { body: dump.body.clone(), lines: shown });
+    }
+}
+
+/// Lines of both sides by longest common subsequence: `-` expected only, `+` shown only, two blanks both.
+fn diff(expected: &[String], shown: &[String]) -> Vec<String> {
+    let width = shown.len() + 1;
+    let mut common = vec![0usize; (expected.len() + 1) * width];
+    for i in (0..expected.len()).rev() {
+        for j in (0..shown.len()).rev() {
+            let longest = common[(i + 1) * width + j].max(common[i * width + j + 1]);
+            let both = common[(i + 1) * width + j + 1] + 1;
+            common[i * width + j] = if expected[i] == shown[j] { both } else { longest };
+        }
+    }
+    let (mut i, mut j, mut lines) = (0, 0, Vec::new());
+    while i < expected.len() || j < shown.len() {
+        if i < expected.len() && j < shown.len() && expected[i] == shown[j] {
+            lines.push(format!("  {}", expected[i]));
+            (i, j) = (i + 1, j + 1);
+        } else if j == shown.len()
+            || (i < expected.len() && common[(i + 1) * width + j] >= common[i * width + j + 1])
+        {
+            lines.push(format!("- {}", expected[i]));
+            i += 1;
+        } else {
+            lines.push(format!("+ {}", shown[j]));
+            j += 1;
+        }
+    }
+    lines
+}
