@@ -4,13 +4,15 @@
 //! never stops at the first difference. A stage that cannot run on this machine says so by [`Verdict::Skipped`].
 
 mod feed;
+mod forwarding;
 mod order;
 mod services;
 
 use std::fmt::Write as _;
 
 pub use feed::Feed;
-pub use order::{Order, interleave};
+pub use forwarding::{Tables, forwarding, node_facts};
+pub use order::{Order, interleave, order};
 pub use services::services;
 
 use crate::scenario::{Dump, Rewrite};

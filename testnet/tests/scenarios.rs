@@ -15,7 +15,8 @@ type Rewrites = Arc<Mutex<Vec<(PathBuf, Rewrite)>>>;
 /// One stage's judge.
 type Judge = fn(&Scenario) -> Verdict;
 
-const JUDGES: [(&str, Judge); 1] = [("services", judge::services)];
+const JUDGES: [(&str, Judge); 3] =
+    [("services", judge::services), ("forwarding", judge::forwarding), ("order", judge::order)];
 
 fn main() -> ExitCode {
     let rewrites = Rewrites::default();

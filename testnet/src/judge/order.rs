@@ -1,8 +1,16 @@
-//! Random orders of the same events. A watch keeps the order of one object's events and promises nothing else.
+//! Judge of orders: the same events in another order must lead to the same state of every stage.
+//!
+//! A watch keeps the order of one object's events and promises nothing else, so all of a scenario's events are mixed
+//! across its steps, object by object in order, and reach the stages in batches of random size.
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::scenario::{Event, Key};
+use super::forwarding::Tables;
+use super::{Feed, Report, Verdict};
+use crate::scenario::{Event, Key, Scenario};
+
+/// How many orders are tried of each scenario.
+const ORDERS: u64 = 50;
 
 /// A small generator (SplitMix64) whose seed makes a run repeatable.
 #[derive(Clone, Debug)]
@@ -49,4 +57,81 @@ pub fn interleave<'a>(events: impl Iterator<Item = &'a Event>, order: &mut Order
         }
     }
     mixed
+}
+
+/// Tries random orders. `SCENARIO_SEED=N` repeats the one that a failure names.
+#[must_use]
+pub fn order(scenario: &Scenario) -> Verdict {
+    let wanted = std::env::var("SCENARIO_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = match wanted {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let base = u64::from(std::process::id()) << 32;
+            base..base + ORDERS
+        }
+    };
+    let expected = State::in_order(scenario);
+    let mut report = Report::default();
+    for seed in seeds {
+        let shown = State::mixed(scenario, seed);
+        if shown != expected {
+            let line = scenario.steps[0].line;
+            let difference = expected.difference(&shown);
+            report.fail(
+                &scenario.file,
+                line,
+                format!("another order, SCENARIO_SEED={seed}, ends elsewhere\n{difference}"),
+            );
+            break;
+        }
+    }
+    Verdict::Judged(report)
+}
+
+/// The texts of all stages at the end.
+#[derive(Debug, PartialEq, Eq)]
+struct State(Vec<(String, String)>);
+
+impl State {
+    fn of(scenario: &Scenario, feed: &Feed, tables: &Tables) -> Self {
+        let mut texts = vec![("services".to_owned(), feed.model.snapshot().to_string())];
+        for node in &scenario.facts.nodes {
+            texts.push((format!("forwarding {}", node.name), tables.text(&node.name)));
+        }
+        Self(texts)
+    }
+
+    /// Everything at once, built from the last snapshot.
+    fn in_order(scenario: &Scenario) -> Self {
+        let mut feed = Feed::new(&scenario.facts);
+        scenario.steps.iter().flat_map(|step| &step.events).for_each(|event| feed.play(event));
+        let tables = Tables::build(&scenario.facts, &feed.model.snapshot());
+        Self::of(scenario, &feed, &tables)
+    }
+
+    fn mixed(scenario: &Scenario, seed: u64) -> Self {
+        let mut order = Order::seeded(seed);
+        let mut feed = Feed::new(&scenario.facts);
+        let mut tables = Tables::new(&scenario.facts);
+        for event in interleave(scenario.steps.iter().flat_map(|step| &step.events), &mut order) {
+            feed.play(event);
+            if order.below(2) == 0 {
+                let changes = feed.model.take_changes();
+                tables.update(&feed.model.snapshot(), &changes);
+            }
+        }
+        let changes = feed.model.take_changes();
+        tables.update(&feed.model.snapshot(), &changes);
+        Self::of(scenario, &feed, &tables)
+    }
+
+    fn difference(&self, other: &Self) -> String {
+        let pairs = self.0.iter().zip(&other.0).filter(|(expected, shown)| expected != shown);
+        let texts = pairs.map(|((stage, expected), (_, shown))| {
+            let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+            let difference = super::diff(&lines(expected), &lines(shown)).join("\n    ");
+            format!("  {stage}:\n    {difference}")
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    }
 }
