@@ -10,6 +10,7 @@ pub mod error;
 pub mod http;
 
 mod control_plane;
+mod store;
 
 pub use authority::{Authority, Identity};
 pub use control_plane::{Config, ControlPlane, NodeDialer};
