@@ -9,8 +9,12 @@ pub mod authority;
 pub mod error;
 pub mod http;
 
+mod admission;
 mod control_plane;
+mod metadata;
+mod protobuf;
 mod store;
+mod tables;
 
 pub use authority::{Authority, Identity};
 pub use control_plane::{Config, ControlPlane, NodeDialer};

@@ -7,4 +7,5 @@
 pub mod decode;
 pub mod resource;
 pub mod schema;
+pub mod selector;
 pub mod status;
