@@ -5,7 +5,9 @@
 //! storing) and on the types of `k8s-openapi` where rules are checked.
 
 pub mod decode;
+pub mod defaults;
 pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod validate;
