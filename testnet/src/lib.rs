@@ -5,6 +5,7 @@
 //! Nothing here is linked into the product. What needs a namespace runs on a thread of its own that entered it; no
 //! thread ever changes its namespace back.
 
+pub mod cluster;
 pub mod harness;
 pub mod judge;
 pub mod scenario;
