@@ -26,6 +26,7 @@ use claims::{Claims, Counted};
 pub use facts::NodeFacts;
 pub use frontend::{Frontend, FrontendKey, Target};
 pub use judge::{Outcome, Packet};
+pub(crate) use text::line;
 
 /// The parts of a table that an update touched. A plane looks up what they are now; touched is not always changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,3 +10,8 @@
 //! and nothing touches a table that is not ours.
 
 pub mod forwarding_table;
+mod netlink;
+pub mod nftables;
+pub mod reconcile;
+
+pub use netlink::Error as NetlinkError;

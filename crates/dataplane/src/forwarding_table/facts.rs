@@ -44,6 +44,15 @@ impl NodeFacts {
         self
     }
 
+    /// The service CIDRs with neighbours and overlaps joined: kernels refuse overlapping intervals.
+    #[must_use]
+    pub fn merged_cidrs(&self) -> Vec<IpNet> {
+        let cidrs: Vec<IpNet> = self.service_cidrs.iter().map(IpNet::trunc).collect();
+        let mut merged = IpNet::aggregate(&cidrs);
+        merged.sort_unstable();
+        merged
+    }
+
     /// True for an endpoint on this node; one of an unknown node may be.
     pub(super) fn may_run(&self, node: Option<&Arc<str>>) -> bool {
         node.is_none_or(|node| *node == self.name)

@@ -63,7 +63,7 @@ impl ForwardingTable {
         let mut hairpins: Vec<_> = self.hairpins().collect();
         hairpins.sort_unstable();
         let hairpins = hairpins.iter().map(|address| format!("hairpin {address}"));
-        let cidrs = self.facts.service_cidrs.iter().map(|cidr| format!("service-cidr {cidr}"));
+        let cidrs = self.facts.merged_cidrs().into_iter().map(|cidr| format!("service-cidr {cidr}"));
         frontends.into_values().chain(hairpins).chain(cidrs).collect()
     }
 }

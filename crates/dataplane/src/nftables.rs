@@ -1,0 +1,40 @@
+//! The nftables plane: our one table per IP family, told and read over netlink.
+//!
+//! ```text
+//! rules      what the chains do, one function for each question
+//! set        the sets and maps that the rules look into
+//! message    tables, chains, rules, sets as netlink messages; element: what is in the sets
+//! readback   the table as the kernel holds it, into a State
+//! state      what we believe the kernel holds; plan: from there to a forwarding table
+//! ```
+//!
+//! The shape is flat: a change is a change of map elements. A rule exists only for each *number* of endpoints that
+//! some Service has. Nothing here decides when to write: that is [`crate::reconcile`]'s.
+
+mod element;
+mod expression;
+mod family;
+mod message;
+mod numbering;
+mod plan;
+mod probe;
+mod readback;
+mod rules;
+mod set;
+mod state;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use family::IPV4;
+pub(crate) use message::Layout;
+pub(crate) use plan::Plan;
+pub(crate) use probe::can_own;
+pub use probe::{Capabilities, Feature, cleanup, probe};
+pub(crate) use readback::{read, take_over};
+pub(crate) use state::State;
+pub(crate) use transaction::{Sent, carry_out};
+
+/// The name of our table, in every family.
+pub const TABLE: &str = "sluice";

@@ -1,0 +1,212 @@
+//! Elements of our sets: keys and values as the rules' registers hold them, to bytes and back.
+
+use std::net::{IpAddr, SocketAddr};
+
+use services::Protocol;
+
+use super::expression::Verdict;
+use super::family::{Family, put_address};
+use super::message::{DELSETELEM, Layout, NEWSETELEM, clip, comment, read_comment};
+use crate::forwarding_table::FrontendKey;
+use crate::netlink::{Attributes, Batch, CREATE, Writer};
+
+pub(super) const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+pub(super) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+pub(super) const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+pub(super) const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_FLAGS: u16 = 3;
+const NFTA_SET_ELEM_USERDATA: u16 = 6;
+const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_DATA_VERDICT: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFTA_VERDICT_CHAIN: u16 = 2;
+
+/// Elements of one message: even the longest (a service with a full comment) stay below the 64 KiB of an attribute.
+pub(super) const PER_MESSAGE: usize = 256;
+
+/// One element to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    key: Vec<u8>,
+    value: Value,
+    comment: Option<Box<str>>,
+    interval_end: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    Nothing,
+    Bytes(Vec<u8>),
+    Verdict(Verdict),
+}
+
+impl Element {
+    /// An element of a set, or a map's element by its key alone, to be deleted.
+    pub(super) fn key(key: Vec<u8>) -> Self {
+        Self { key, value: Value::Nothing, comment: None, interval_end: false }
+    }
+
+    /// The first address behind an interval.
+    pub(super) fn interval_end(key: Vec<u8>) -> Self {
+        Self { interval_end: true, ..Self::key(key) }
+    }
+
+    pub(super) fn verdict(key: Vec<u8>, verdict: Verdict, comment: &str) -> Self {
+        let comment = Some(clip(comment).into());
+        Self { value: Value::Verdict(verdict), comment, ..Self::key(key) }
+    }
+
+    pub(super) fn data(key: Vec<u8>, value: Vec<u8>) -> Self {
+        Self { value: Value::Bytes(value), ..Self::key(key) }
+    }
+
+    fn write(&self, list: &mut Writer) {
+        list.nested(NFTA_LIST_ELEM, |element| {
+            element.nested(NFTA_SET_ELEM_KEY, |key| key.attribute(NFTA_DATA_VALUE, &self.key));
+            match &self.value {
+                Value::Nothing => {}
+                Value::Bytes(bytes) => {
+                    element.nested(NFTA_SET_ELEM_DATA, |data| data.attribute(NFTA_DATA_VALUE, bytes));
+                }
+                Value::Verdict(verdict) => element.nested(NFTA_SET_ELEM_DATA, |data| verdict.write(data)),
+            }
+            if self.interval_end {
+                element.u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+            }
+            if let Some(text) = &self.comment {
+                element.attribute(NFTA_SET_ELEM_USERDATA, &comment(text));
+            }
+        });
+    }
+}
+
+impl Layout {
+    /// Adds elements, at most [`PER_MESSAGE`].
+    pub(super) fn add_elements(&self, batch: &mut Batch, set: &str, elements: &[Element]) {
+        self.elements(batch, NEWSETELEM, CREATE, set, elements);
+    }
+
+    /// Deletes elements, at most [`PER_MESSAGE`].
+    pub(super) fn delete_elements(&self, batch: &mut Batch, set: &str, elements: &[Element]) {
+        self.elements(batch, DELSETELEM, 0, set, elements);
+    }
+
+    fn elements(&self, batch: &mut Batch, message: u16, flags: u16, set: &str, elements: &[Element]) {
+        if elements.is_empty() {
+            return;
+        }
+        let label = format!("{} elements of {set}", elements.len());
+        batch.push(self.header(message, flags), label, |writer| {
+            writer.text(NFTA_SET_ELEM_LIST_TABLE, self.table);
+            writer.text(NFTA_SET_ELEM_LIST_SET, set);
+            writer.nested(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {
+                elements.iter().for_each(|element| element.write(list));
+            });
+        });
+    }
+}
+
+/// `protocol . address . port`, each part padded to whole registers.
+pub(super) fn service_key(key: &FrontendKey) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(28);
+    bytes.extend_from_slice(&[key.protocol.number(), 0, 0, 0]);
+    put_address(&mut bytes, key.address);
+    put_port(&mut bytes, key.port);
+    bytes
+}
+
+/// `protocol . address . port . number`; the number in host order, as `numgen` makes it.
+pub(super) fn endpoint_key(key: &FrontendKey, number: u32) -> Vec<u8> {
+    let mut bytes = service_key(key);
+    bytes.extend_from_slice(&number.to_ne_bytes());
+    bytes
+}
+
+/// `address . port`.
+pub(super) fn endpoint_value(endpoint: SocketAddr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20);
+    put_address(&mut bytes, endpoint.ip());
+    put_port(&mut bytes, endpoint.port());
+    bytes
+}
+
+/// An address alone.
+pub(super) fn address_key(address: IpAddr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16);
+    put_address(&mut bytes, address);
+    bytes
+}
+
+/// `address . address`: a flow of an endpoint to itself.
+pub(super) fn hairpin_key(address: IpAddr) -> Vec<u8> {
+    let mut bytes = address_key(address);
+    put_address(&mut bytes, address);
+    bytes
+}
+
+fn put_port(bytes: &mut Vec<u8>, port: u16) {
+    bytes.extend_from_slice(&port.to_be_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+}
+
+/// An element as read back.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) verdict: Option<Verdict>,
+    pub(super) comment: Option<&'a str>,
+    pub(super) interval_end: bool,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn parse(element: &'a [u8]) -> Option<Self> {
+        let element = Attributes::new(element);
+        let data = element.nested(NFTA_SET_ELEM_DATA);
+        let flags = element.u32(NFTA_SET_ELEM_FLAGS).unwrap_or(0);
+        Some(Self {
+            key: element.nested(NFTA_SET_ELEM_KEY).get(NFTA_DATA_VALUE)?,
+            value: data.get(NFTA_DATA_VALUE).unwrap_or_default(),
+            verdict: parse_verdict(&data.nested(NFTA_DATA_VERDICT)),
+            comment: element.get(NFTA_SET_ELEM_USERDATA).and_then(read_comment),
+            interval_end: flags & NFT_SET_ELEM_INTERVAL_END != 0,
+        })
+    }
+
+    pub(super) fn service(&self, family: &Family) -> Option<FrontendKey> {
+        let protocol = match self.key.first()? {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            132 => Protocol::Sctp,
+            _ => return None,
+        };
+        let (address, port) = socket_address(family, self.key.get(4..)?)?;
+        Some(FrontendKey::new(protocol, address, port))
+    }
+
+    pub(super) fn number(&self, family: &Family) -> Option<u32> {
+        let bytes = self.key.get(8 + family.address_length as usize..)?;
+        Some(u32::from_ne_bytes(*bytes.first_chunk()?))
+    }
+
+    pub(super) fn endpoint(&self, family: &Family) -> Option<SocketAddr> {
+        socket_address(family, self.value).map(|(address, port)| SocketAddr::new(address, port))
+    }
+}
+
+fn socket_address(family: &Family, bytes: &[u8]) -> Option<(IpAddr, u16)> {
+    let port = bytes.get(family.address_length as usize..)?.first_chunk()?;
+    Some((family.address(bytes)?, u16::from_be_bytes(*port)))
+}
+
+fn parse_verdict(verdict: &Attributes<'_>) -> Option<Verdict> {
+    use super::expression::{VERDICT_DROP, VERDICT_GOTO};
+    match verdict.u32(NFTA_VERDICT_CODE)? {
+        VERDICT_DROP => Some(Verdict::Drop),
+        VERDICT_GOTO => Some(Verdict::Goto(verdict.text(NFTA_VERDICT_CHAIN)?.to_owned())),
+        _ => None,
+    }
+}

@@ -1,0 +1,129 @@
+//! What this kernel can do, found out by doing: small tables under a name of their own, made and removed.
+
+use super::IPV4;
+use super::message::{Chain, Layout, SUBSYSTEM};
+use super::rules::fixed_chains;
+use super::set::SETS;
+use super::{TABLE, readback};
+use crate::netlink::{Batch, Error, Socket};
+
+/// Name of the tables that are made to see whether they can be; none of their sets has elements, so that no packet
+/// meets a decision in them.
+const PROBE_TABLE: &str = "sluice-probe";
+
+/// One thing that the data plane needs of the kernel.
+#[derive(Debug)]
+pub struct Feature {
+    /// What it is.
+    pub name: &'static str,
+    /// What is lost without it.
+    pub without: &'static str,
+    /// Whether the kernel does it, or why not.
+    pub works: Result<(), Error>,
+}
+
+/// What [`probe`] found, in the network namespace and with the rights of the calling thread.
+#[derive(Debug)]
+pub struct Capabilities {
+    /// One line for each.
+    pub features: Vec<Feature>,
+    /// Tables can be owned by our socket and outlive it (kernel 6.9): others cannot change or flush them.
+    pub owned: bool,
+}
+
+/// Tries each feature in the calling thread's network namespace.
+///
+/// # Errors
+/// When there is no netfilter socket to be had.
+pub fn probe() -> Result<Capabilities, Error> {
+    let mut socket = Socket::open()?;
+    let plain = Layout { family: &IPV4, table: PROBE_TABLE, owned: false };
+    let owned = Layout { owned: true, ..plain };
+    let chains = |wanted: &'static [&'static str]| {
+        let chains = fixed_chains(&IPV4).into_iter();
+        chains.filter(|chain| wanted.contains(&chain.name.as_str())).collect::<Vec<_>>()
+    };
+    let mut feature = |name, without, layout: &Layout, chains: Vec<Chain>| Feature {
+        name,
+        without,
+        works: attempt(&mut socket, layout, &chains),
+    };
+    let features = vec![
+        feature("nf_tables", "no Service is reached at all", &plain, Vec::new()),
+        feature(
+            "table owned and kept (kernel 6.9)",
+            "another program's flush removes the rules until the next sync",
+            &owned,
+            Vec::new(),
+        ),
+        feature(
+            "translation, and refusal from nat chains (kernel 5.9)",
+            "no Service is reached at all",
+            &plain,
+            chains(&["refuse", "n1", "nat-prerouting", "nat-output"]),
+        ),
+        feature(
+            "masquerade",
+            "a pod cannot reach itself through a Service",
+            &plain,
+            chains(&["nat-postrouting"]),
+        ),
+        feature(
+            "untracked DNS, socket lookup (kernel 5.14)",
+            "queries are translated like other traffic",
+            &plain,
+            chains(&["raw-prerouting", "raw-output"]),
+        ),
+        feature(
+            "drop of stray packets",
+            "packets to unallocated service addresses leave the node",
+            &plain,
+            chains(&["filter-forward", "filter-output"]),
+        ),
+    ];
+    let owned = features[1].works.is_ok();
+    Ok(Capabilities { features, owned })
+}
+
+/// True when tables can be owned and kept.
+pub(crate) fn can_own(socket: &mut Socket) -> Result<bool, Error> {
+    let layout = Layout { family: &IPV4, table: PROBE_TABLE, owned: true };
+    match attempt(socket, &layout, &[]) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn attempt(socket: &mut Socket, layout: &Layout, chains: &[Chain]) -> Result<(), Error> {
+    let mut batch = Batch::new(SUBSYSTEM);
+    layout.new_table(&mut batch);
+    if !chains.is_empty() {
+        (1..).zip(SETS).for_each(|(id, set)| layout.new_set(&mut batch, set, id));
+    }
+    chains.iter().for_each(|chain| layout.new_chain(&mut batch, chain));
+    chains.iter().for_each(|chain| layout.new_rules(&mut batch, chain));
+    socket.transact(&mut batch)?;
+    let mut removal = Batch::new(SUBSYSTEM);
+    layout.delete_table(&mut removal);
+    socket.transact(&mut removal)
+}
+
+/// Removes our table from the calling thread's network namespace, and nothing else. True when there was one.
+///
+/// # Errors
+/// `EPERM` when a running agent owns the table: stop it first.
+pub fn cleanup() -> Result<bool, Error> {
+    let mut socket = Socket::open()?;
+    let mut found = false;
+    for table in [TABLE, PROBE_TABLE] {
+        let layout = Layout { family: &IPV4, table, owned: false };
+        if readback::exists(&mut socket, &layout)? {
+            let mut batch = Batch::new(SUBSYSTEM);
+            layout.delete_table(&mut batch);
+            socket.transact(&mut batch)?;
+            found |= table == TABLE;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,228 @@
+//! Reads our table back from the kernel.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Subnets};
+
+use super::element::{
+    Found, NFTA_LIST_ELEM, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
+};
+use super::message::{
+    GETCHAIN, GETRULE, GETSET, GETSETELEM, GETTABLE, Layout, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE,
+    NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_TABLE_NAME,
+    NFTA_TABLE_USERDATA, SUBSYSTEM, read_comment,
+};
+use super::set::{ANSWERED, ENDPOINTS, HAIRPINS, SERVICE_CIDRS, SERVICE_IPS, SERVICES, SETS};
+use super::state::{Presence, Route, Service, State};
+use crate::netlink::{Batch, DUMP, Error, Received, Socket, Writer, request};
+
+const NFTA_SET_TABLE: u16 = 1;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_KEY_TYPE: u16 = 4;
+/// More endpoints than any service can have: a number beyond is somebody's edit and is left out.
+const HIGHEST_NUMBER: u32 = 1 << 20;
+
+/// The table as the kernel holds it now.
+pub(crate) fn read(socket: &mut Socket, layout: &Layout) -> Result<State, Error> {
+    let mut reader = Reader { socket, layout };
+    let Some(comment) = reader.table()? else { return Ok(State::default()) };
+    let sets = reader.sets()?;
+    let complete = SETS.iter().all(|set| sets.get(set.name) == Some(&set.key_type(layout.family)));
+    if comment != Layout::comment() || !complete {
+        return Ok(State { presence: Presence::Other, ..State::default() });
+    }
+    let mut state = State { presence: Presence::Ours, chains: reader.chains()?, ..State::default() };
+    reader.services(&mut state)?;
+    reader.endpoints(&mut state)?;
+    reader.members(&mut state)?;
+    Ok(state)
+}
+
+/// The table as it is, after becoming its owner where tables can be owned: no one else can change it from then on.
+pub(crate) fn take_over(socket: &mut Socket, layout: &Layout) -> Result<State, Error> {
+    if layout.owned && exists(socket, layout)? {
+        let mut batch = Batch::new(SUBSYSTEM);
+        layout.new_table(&mut batch);
+        socket.transact(&mut batch)?;
+    }
+    read(socket, layout)
+}
+
+/// True when there is a table of this name.
+pub(super) fn exists(socket: &mut Socket, layout: &Layout) -> Result<bool, Error> {
+    Ok(Reader { socket, layout }.table()?.is_some())
+}
+
+struct Reader<'a> {
+    socket: &'a mut Socket,
+    layout: &'a Layout,
+}
+
+impl Reader<'_> {
+    fn collect<T>(
+        &mut self,
+        what: &str,
+        ask: u16,
+        answer: u16,
+        write: impl FnOnce(&mut Writer),
+        mut parse: impl FnMut(&Received<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let request = request(self.layout.header(ask, DUMP), write);
+        self.socket.collect(what, &request, |message| {
+            if message.kind == SUBSYSTEM << 8 | answer { parse(message) } else { None }
+        })
+    }
+
+    /// The table's comment, `None` when there is no table.
+    fn table(&mut self) -> Result<Option<String>, Error> {
+        let name = self.layout.table;
+        let found = self.collect(
+            "the list of tables",
+            GETTABLE,
+            NEWTABLE,
+            |_| (),
+            |message| {
+                let table = message.attributes();
+                (table.text(NFTA_TABLE_NAME) == Some(name)).then(|| {
+                    table.get(NFTA_TABLE_USERDATA).and_then(read_comment).unwrap_or_default().to_owned()
+                })
+            },
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Names and key types of the table's sets.
+    fn sets(&mut self) -> Result<HashMap<String, u32>, Error> {
+        let name = self.layout.table;
+        let ask = |writer: &mut Writer| writer.text(NFTA_SET_TABLE, name);
+        let found = self.collect("the list of sets", GETSET, NEWSET, ask, |message| {
+            let set = message.attributes();
+            let ours = set.text(NFTA_SET_TABLE) == Some(name);
+            ours.then_some((set.text(NFTA_SET_NAME)?.to_owned(), set.u32(NFTA_SET_KEY_TYPE)?))
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The table's chains with the comments of their rules.
+    fn chains(&mut self) -> Result<HashMap<String, Vec<String>>, Error> {
+        let name = self.layout.table;
+        let chains = self.collect(
+            "the list of chains",
+            GETCHAIN,
+            NEWCHAIN,
+            |_| (),
+            |message| {
+                let chain = message.attributes();
+                let ours = chain.text(NFTA_CHAIN_TABLE) == Some(name);
+                ours.then_some((chain.text(NFTA_CHAIN_NAME)?.to_owned(), Vec::new()))
+            },
+        )?;
+        let mut chains: HashMap<String, Vec<String>> = chains.into_iter().collect();
+        let ask = |writer: &mut Writer| writer.text(NFTA_RULE_TABLE, name);
+        let rules = self.collect("the list of rules", GETRULE, NEWRULE, ask, |message| {
+            let rule = message.attributes();
+            let comment = rule.get(NFTA_RULE_USERDATA).and_then(read_comment).unwrap_or_default();
+            let ours = rule.text(NFTA_RULE_TABLE) == Some(name);
+            ours.then_some((rule.text(NFTA_RULE_CHAIN)?.to_owned(), comment.to_owned()))
+        })?;
+        for (chain, comment) in rules {
+            chains.entry(chain).or_default().push(comment);
+        }
+        Ok(chains)
+    }
+
+    fn elements<T>(&mut self, set: &str, parse: impl Fn(&Found<'_>) -> Option<T>) -> Result<Vec<T>, Error> {
+        let table = self.layout.table;
+        let ask = |writer: &mut Writer| {
+            writer.text(NFTA_SET_ELEM_LIST_TABLE, table);
+            writer.text(NFTA_SET_ELEM_LIST_SET, set);
+        };
+        let what = format!("the elements of {set}");
+        let lists = self.collect(&what, GETSETELEM, NEWSETELEM, ask, |message| {
+            let list = message.attributes().nested(NFTA_SET_ELEM_LIST_ELEMENTS);
+            let elements = list.filter(|(kind, _)| *kind == NFTA_LIST_ELEM);
+            let parsed = elements.filter_map(|(_, element)| parse(&Found::parse(element)?));
+            Some(parsed.collect::<Vec<T>>())
+        })?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    fn services(&mut self, state: &mut State) -> Result<(), Error> {
+        let family = self.layout.family;
+        let found = self.elements(SERVICES, |element| {
+            let service = Service {
+                route: Route::parse(element.verdict.clone()),
+                owner: element.comment.unwrap_or_default().into(),
+            };
+            Some((element.service(family)?, service))
+        })?;
+        state.services = found.into_iter().collect();
+        Ok(())
+    }
+
+    fn endpoints(&mut self, state: &mut State) -> Result<(), Error> {
+        let family = self.layout.family;
+        let found = self.elements(ENDPOINTS, |element| {
+            Some((element.service(family)?, element.number(family)?, element.endpoint(family)?))
+        })?;
+        for (key, number, endpoint) in found.into_iter().filter(|(_, number, _)| *number < HIGHEST_NUMBER) {
+            let endpoints = state.endpoints.entry(key).or_default();
+            let index = number as usize;
+            if endpoints.len() <= index {
+                endpoints.resize(index + 1, None);
+            }
+            endpoints[index] = Some(endpoint);
+        }
+        Ok(())
+    }
+
+    fn members(&mut self, state: &mut State) -> Result<(), Error> {
+        let family = self.layout.family;
+        let address = |element: &Found<'_>| family.address(element.key);
+        state.service_ips = self.elements(SERVICE_IPS, address)?.into_iter().collect();
+        state.hairpins = self.elements(HAIRPINS, address)?.into_iter().collect();
+        state.answered = self.elements(ANSWERED, |element| element.service(family))?.into_iter().collect();
+        let bounds =
+            self.elements(SERVICE_CIDRS, |element| Some((address(element)?, element.interval_end)))?;
+        state.service_cidrs = subnets(bounds);
+        Ok(())
+    }
+}
+
+/// Subnets from the bounds of intervals, which the kernel lists in no promised order.
+fn subnets(bounds: Vec<(IpAddr, bool)>) -> BTreeSet<IpNet> {
+    let ends: BTreeSet<IpAddr> = bounds.iter().filter(|(_, end)| *end).map(|(address, _)| *address).collect();
+    let starts = bounds.into_iter().filter(|(_, end)| !*end).map(|(address, _)| address);
+    starts
+        .flat_map(|start| interval(start, ends.range(start..).find(|end| **end != start).copied()))
+        .collect()
+}
+
+fn interval(start: IpAddr, behind: Option<IpAddr>) -> Vec<IpNet> {
+    let IpAddr::V4(start) = start else { return Vec::new() };
+    let last = match behind {
+        Some(IpAddr::V4(behind)) => Ipv4Addr::from(u32::from(behind).saturating_sub(1)),
+        _ => Ipv4Addr::BROADCAST,
+    };
+    Ipv4Subnets::new(start, last, 0).map(IpNet::V4).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_subnets_again() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let bounds = vec![
+            (address("10.97.0.0"), true),
+            (address("240.0.0.0"), false),
+            (address("10.96.0.0"), false),
+            (address("172.20.0.0"), true),
+            (address("172.16.0.0"), false),
+        ];
+        let expected = ["10.96.0.0/16", "172.16.0.0/14", "240.0.0.0/4"].map(|text| text.parse().unwrap());
+        assert_eq!(subnets(bounds), BTreeSet::from(expected));
+    }
+}

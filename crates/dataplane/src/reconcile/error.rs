@@ -1,0 +1,20 @@
+//! What can go wrong between us and the kernel.
+
+use crate::netlink;
+
+/// A failed step of the reconciler.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No plane can be opened here.
+    #[error("nftables cannot be used in this network namespace; run `sluice check`")]
+    Open(#[source] netlink::Error),
+    /// The table belongs to another process.
+    #[error("table sluice is owned by another process: is another sluice agent running on this node?")]
+    Owned(#[source] netlink::Error),
+    /// The kernel's state could not be read.
+    #[error("reading table sluice back failed")]
+    Read(#[source] netlink::Error),
+    /// A transaction failed.
+    #[error("writing table sluice failed")]
+    Write(#[source] netlink::Error),
+}

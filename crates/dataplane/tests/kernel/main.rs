@@ -1,0 +1,10 @@
+//! The plane against a real kernel: each test in a network namespace of its own, as root, or as an ordinary user in
+//! a user namespace. Where namespaces are refused, a test says SKIPPED and why.
+
+mod namespace;
+mod node;
+mod objects;
+
+mod listing;
+mod restart;
+mod traffic;

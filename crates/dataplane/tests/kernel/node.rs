@@ -1,0 +1,154 @@
+//! A node with pods, laid out as real ones are: each pod a veth pair and a /32 route, no bridge.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::namespace::{Namespace, ip};
+
+/// The node's own address.
+pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 2);
+/// The port that pods' servers listen on.
+pub(crate) const PORT: u16 = 9898;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Makes the calling thread's namespace a node.
+pub(crate) fn set_up() {
+    ip("link set lo up");
+    ip(&format!("addr add {NODE}/32 dev lo"));
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    ip("link add wire type veth peer name wire-peer");
+    ip("link set wire up");
+    ip("link set wire-peer up");
+    ip("addr add 172.18.0.3/24 dev wire-peer");
+    ip("route add default dev wire");
+}
+
+/// A pod on the node, with its own namespace.
+pub(crate) struct Pod {
+    pub(crate) namespace: Namespace,
+    pub(crate) address: Ipv4Addr,
+}
+
+impl Pod {
+    /// Makes the pod 10.244.1.`host`.
+    pub(crate) fn new(host: u8) -> Self {
+        let namespace = Namespace::new();
+        let address = Ipv4Addr::new(10, 244, 1, host);
+        let (node_mac, pod_mac) =
+            (format!("02:00:00:00:01:{host:02x}"), format!("02:00:00:00:02:{host:02x}"));
+        ip(&format!(
+            "link add pod{host} address {node_mac} type veth peer name eth0 address {pod_mac} netns {}",
+            namespace.pid()
+        ));
+        ip(&format!("link set pod{host} up"));
+        ip(&format!("route add {address}/32 dev pod{host} src {NODE}"));
+        ip(&format!("neigh add {address} lladdr {pod_mac} dev pod{host} nud permanent"));
+        std::fs::write(format!("/proc/sys/net/ipv4/conf/pod{host}/send_redirects"), "0").unwrap();
+        for command in [
+            "link set lo up".to_owned(),
+            "link set eth0 up".to_owned(),
+            format!("addr add {address}/32 dev eth0"),
+            format!("neigh add 169.254.1.1 lladdr {node_mac} dev eth0 nud permanent"),
+            "route add 169.254.1.1 dev eth0 scope link".to_owned(),
+            "route add default via 169.254.1.1".to_owned(),
+        ] {
+            namespace.ip(&command);
+        }
+        Self { namespace, address }
+    }
+
+    /// Starts servers on [`PORT`] that answer each TCP connection and UDP packet with their own address and the
+    /// client's, until the test's process ends.
+    pub(crate) fn serve(&self) {
+        let own = IpAddr::V4(self.address);
+        self.namespace.run(move || serve(SocketAddr::new(own, PORT)));
+    }
+
+    /// Connects from the pod.
+    pub(crate) fn connect(&self, to: &str) -> Answer {
+        let to = to.parse().unwrap();
+        self.namespace.run(move || connect(to))
+    }
+
+    /// Sends a packet from the pod and waits for the answer.
+    pub(crate) fn ask(&self, to: &str) -> Answer {
+        let to = to.parse().unwrap();
+        self.namespace.run(move || ask(to))
+    }
+}
+
+/// Serves in the calling thread's namespace.
+pub(crate) fn serve(address: SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap();
+    let socket = UdpSocket::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let peer = stream.peer_addr().unwrap().ip();
+            let _ = stream.write_all(format!("{} {peer}", address.ip()).as_bytes());
+        }
+    });
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(format!("{} {}", address.ip(), peer.ip()).as_bytes(), peer);
+        }
+    });
+}
+
+/// What a client saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The server's address, and the client's as the server saw it.
+    From(String, String),
+    /// Refused within 50 ms.
+    Refused,
+    /// Nothing for as long as the client waited, or unreachable.
+    Nothing,
+}
+
+impl Answer {
+    pub(crate) fn server(&self) -> &str {
+        match self {
+            Self::From(server, _) => server,
+            other => panic!("no server answered: {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn connect(to: SocketAddr) -> Answer {
+    let start = Instant::now();
+    let mut text = String::new();
+    let result = TcpStream::connect_timeout(&to, PATIENCE)
+        .and_then(|stream| stream.set_read_timeout(Some(PATIENCE)).map(|()| stream))
+        .and_then(|mut stream| stream.read_to_string(&mut text));
+    answer(result.map(|_| text), start)
+}
+
+pub(crate) fn ask(to: SocketAddr) -> Answer {
+    let start = Instant::now();
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buffer = [0; 64];
+    let result = socket
+        .connect(to)
+        .and_then(|()| socket.send(b"?"))
+        .and_then(|_| socket.recv(&mut buffer))
+        .map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned());
+    answer(result, start)
+}
+
+fn answer(result: std::io::Result<String>, start: Instant) -> Answer {
+    match result {
+        Ok(text) => {
+            let (server, client) = text.split_once(' ').expect("servers name themselves and the client");
+            Answer::From(server.to_owned(), client.to_owned())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            assert!(start.elapsed() < Duration::from_millis(50), "refused after {:?}", start.elapsed());
+            Answer::Refused
+        }
+        Err(_) => Answer::Nothing,
+    }
+}
