@@ -1,6 +1,14 @@
-//! Which API server the verbs speak to.
+//! Which API server the verbs speak to, and as whom.
+//!
+//! The order is `--kubeconfig`, `KUBECONFIG`, the file that a running `sluice up` writes, `~/.kube/config`. Nothing is
+//! contacted from here except by credential plugins that a kubeconfig may name.
 
 use std::path::PathBuf;
+
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+
+use super::failure::Failure;
+use crate::wiring;
 
 /// kubectl's flags for choosing a cluster; they may stand before or after the verb.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -15,4 +23,56 @@ pub(crate) struct ConnectFlags {
     /// Namespace of the request
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+}
+
+impl ConnectFlags {
+    /// The client configuration that the flags and the environment name.
+    pub(crate) async fn config(&self) -> Result<Config, Failure> {
+        let kubeconfig = self.read()?;
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .map_err(|error| Failure::usage(chain(&error)))?;
+        // Watches, logs and exec are quiet for as long as nothing happens.
+        config.read_timeout = None;
+        config.write_timeout = None;
+        Ok(config)
+    }
+
+    fn read(&self) -> Result<Kubeconfig, Failure> {
+        let failed = |error: kube::config::KubeconfigError| Failure::usage(chain(&error));
+        if let Some(path) = &self.kubeconfig {
+            return Kubeconfig::read_from(path).map_err(failed);
+        }
+        if std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty())
+            && let Some(merged) = Kubeconfig::from_env().map_err(failed)?
+        {
+            return Ok(merged);
+        }
+        let candidates = [Some(wiring::default_kubeconfig()), home_kubeconfig()];
+        for path in candidates.iter().flatten().filter(|path| path.exists()) {
+            return Kubeconfig::read_from(path).map_err(failed);
+        }
+        Err(Failure::usage(
+            "no cluster to speak to: start one with `sluice up`, or name a kubeconfig with --kubeconfig or KUBECONFIG",
+        ))
+    }
+}
+
+fn home_kubeconfig() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube").join("config"))
+}
+
+/// An error and its causes on one line, each said once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = inner.source();
+    }
+    text
 }

@@ -1,0 +1,302 @@
+//! From template text to nodes and steps.
+
+use super::{Node, filter::Filter};
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Back to the root, `$`.
+    Root,
+    /// The member of that name, of an object.
+    Field(String),
+    /// Every member or element.
+    Wildcard,
+    /// All values below, and this one.
+    Recursive,
+    /// Elements `start:end:step` of an array; a single index is a slice of one that must exist.
+    Slice { start: Option<i64>, end: Option<i64>, step: i64, single: bool },
+    /// The results of several paths, one after the other.
+    Union(Vec<Vec<Step>>),
+    /// The elements for which a condition holds.
+    Filter(Box<Filter>),
+}
+
+/// Parses a whole template.
+pub(super) fn template(text: &str) -> Result<Vec<Node>, String> {
+    let mut open: Vec<(Vec<super::Step>, Vec<Node>)> = Vec::new();
+    let mut nodes = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('{') {
+        if at > 0 {
+            nodes.push(Node::Text(rest[..at].to_owned()));
+        }
+        let length = action_end(&rest[at + 1..]).ok_or_else(|| "unclosed action".to_owned())?;
+        let action = rest[at + 1..at + 1 + length].trim();
+        rest = &rest[at + 1 + length + 1..];
+        if let Some(path) =
+            action.strip_prefix("range").filter(|path| path.starts_with([' ', '.', '[', '@', '$']))
+        {
+            open.push((path_of(path.trim())?, std::mem::take(&mut nodes)));
+        } else if action == "end" {
+            let (path, before) = open.pop().ok_or_else(|| "not in range, nothing to end".to_owned())?;
+            let body = std::mem::replace(&mut nodes, before);
+            nodes.push(Node::Range(path, body));
+        } else {
+            nodes.extend(pieces(action)?);
+        }
+    }
+    if !rest.is_empty() {
+        nodes.push(Node::Text(rest.to_owned()));
+    }
+    if open.is_empty() { Ok(nodes) } else { Err("unterminated range".to_owned()) }
+}
+
+/// Where the closing brace of an action stands, quoted text and brackets skipped.
+fn action_end(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            _ if escaped => escaped = false,
+            (_, '\\') => escaped = true,
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '}') => return Some(at),
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// The pieces inside of one pair of braces: quoted texts and paths, in any order.
+fn pieces(action: &str) -> Result<Vec<Node>, String> {
+    let mut nodes = Vec::new();
+    let mut rest = action;
+    while !rest.is_empty() {
+        if let Some(open) = rest.chars().next().filter(|first| matches!(first, '\'' | '"')) {
+            let length =
+                quoted_end(&rest[1..], open).ok_or_else(|| "unterminated quoted string".to_owned())?;
+            nodes.push(Node::Text(unquote(&rest[1..=length])));
+            rest = rest[length + 2..].trim_start();
+            continue;
+        }
+        let length = path_end(rest);
+        nodes.push(Node::Path(path_of(rest[..length].trim())?));
+        rest = rest[length..].trim_start();
+    }
+    Ok(nodes)
+}
+
+fn quoted_end(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            other if other == quote => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn unquote(text: &str) -> String {
+    let mut out = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, character == '\\') {
+            (_, true) => match characters.next() {
+                Some('n') => out.push('\n'),
+                Some('t') => out.push('\t'),
+                Some('r') => out.push('\r'),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            (other, false) => out.push(other),
+        }
+    }
+    out
+}
+
+/// A path ends at a blank or a quote outside of brackets.
+fn path_end(text: &str) -> usize {
+    let mut depth = 0usize;
+    let mut quote = None;
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') if depth > 0 => quote = Some(character),
+            (None, '[' | '(') => depth += 1,
+            (None, ']' | ')') => depth = depth.saturating_sub(1),
+            (None, ' ' | '\'' | '"') if depth == 0 => return at,
+            (None, _) => {}
+        }
+    }
+    text.len()
+}
+
+fn path_of(text: &str) -> Result<Vec<Step>, String> {
+    if text.starts_with(['.', '[', '$', '@']) {
+        return parse_path(text);
+    }
+    Err(format!("unrecognized identifier {text}"))
+}
+
+/// Parses one path, `.spec.ports[*].port`.
+pub(crate) fn parse_path(text: &str) -> Result<Vec<Step>, String> {
+    let mut steps = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        match first {
+            '$' if steps.is_empty() => {
+                steps.push(Step::Root);
+                rest = &rest[1..];
+            }
+            '@' if steps.is_empty() => rest = &rest[1..],
+            '.' if rest.starts_with("..") => {
+                steps.push(Step::Recursive);
+                rest = &rest[2..];
+                if !rest.starts_with('[') {
+                    rest = field(rest, &mut steps);
+                }
+            }
+            '.' => {
+                rest = &rest[1..];
+                if !rest.starts_with('[') {
+                    rest = field(rest, &mut steps);
+                }
+            }
+            '[' => {
+                let length = bracket_end(rest).ok_or_else(|| "unterminated array".to_owned())?;
+                steps.push(bracket(rest[1..length].trim())?);
+                rest = &rest[length + 1..];
+            }
+            _ => return Err(format!("unrecognized character in action: {first:?}")),
+        }
+    }
+    Ok(steps)
+}
+
+/// Takes one field name; a backslash keeps the character after it (`.metadata.labels.app\.kubernetes\.io/name`).
+fn field<'a>(text: &'a str, steps: &mut Vec<Step>) -> &'a str {
+    let mut name = String::new();
+    let mut characters = text.char_indices();
+    let mut end = text.len();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => name.extend(characters.next().map(|(_, next)| next)),
+            '.' | '[' | ' ' => {
+                end = at;
+                break;
+            }
+            other => name.push(other),
+        }
+    }
+    match name.as_str() {
+        "" => {}
+        "*" => steps.push(Step::Wildcard),
+        _ => steps.push(Step::Field(name)),
+    }
+    &text[end..]
+}
+
+fn bracket_end(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut quote = None;
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '[') => depth += 1,
+            (None, ']') => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+fn bracket(inner: &str) -> Result<Step, String> {
+    if inner == "*" {
+        return Ok(Step::Wildcard);
+    }
+    if let Some(condition) = inner.strip_prefix("?(").and_then(|rest| rest.strip_suffix(')')) {
+        return Filter::parse(condition).map(|filter| Step::Filter(Box::new(filter)));
+    }
+    let parts = split_outside_quotes(inner, ',');
+    if parts.len() > 1 {
+        let member = |part: &&str| bracket(part.trim()).map(|step| vec![step]);
+        return parts.iter().map(member).collect::<Result<_, _>>().map(Step::Union);
+    }
+    if let Some(name) = quoted(inner) {
+        return Ok(Step::Field(unquote(name)));
+    }
+    if inner.starts_with(['.', '@', '$']) {
+        return parse_path(inner).map(|path| Step::Union(vec![path]));
+    }
+    slice(inner).ok_or_else(|| format!("invalid array index {inner}"))
+}
+
+fn quoted(text: &str) -> Option<&str> {
+    let inner = |quote: char| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    inner('\'').or_else(|| inner('"'))
+}
+
+fn slice(inner: &str) -> Option<Step> {
+    let number = |text: &str| if text.is_empty() { Some(None) } else { text.parse::<i64>().ok().map(Some) };
+    let parts: Vec<&str> = inner.split(':').map(str::trim).collect();
+    match parts.as_slice() {
+        [index] => {
+            let start = index.parse::<i64>().ok()?;
+            Some(Step::Slice { start: Some(start), end: None, step: 1, single: true })
+        }
+        [start, end] => {
+            Some(Step::Slice { start: number(start)?, end: number(end)?, step: 1, single: false })
+        }
+        [start, end, step] => {
+            let step = number(step)?.unwrap_or(1);
+            Some(Step::Slice { start: number(start)?, end: number(end)?, step, single: false })
+        }
+        _ => None,
+    }
+}
+
+/// Splits at a character outside of quotes.
+pub(super) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut quote = None;
+    let mut from = 0;
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, other) if other == separator => {
+                parts.push(&text[from..at]);
+                from = at + separator.len_utf8();
+            }
+            (None, _) => {}
+        }
+    }
+    parts.push(&text[from..]);
+    parts
+}
+
+/// A literal of a filter: quoted text, number or bool.
+pub(super) fn literal(text: &str) -> Option<serde_json::Value> {
+    if let Some(inner) = quoted(text) {
+        return Some(serde_json::Value::String(unquote(inner)));
+    }
+    match text {
+        "true" => Some(true.into()),
+        "false" => Some(false.into()),
+        _ => text.parse::<i64>().map(Into::into).ok().or_else(|| text.parse::<f64>().ok().map(Into::into)),
+    }
+}
