@@ -6,6 +6,7 @@
 //! the [`NodeDialer`] that the caller hands in.
 
 pub mod authority;
+pub mod controllers;
 pub mod error;
 pub mod http;
 

@@ -1,0 +1,131 @@
+//! Node lifecycle: a node that no longer shows itself becomes Unknown, and its pods not ready, so that traffic leaves them.
+//!
+//! A node shows itself by its Lease and by the heartbeat in its condition Ready. Pods are marked when their node stops being
+//! Ready for whatever reason, once: a pod that becomes ready after that says so itself and is left alone. Pods are not evicted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::action::{Action, Note, Plan, Severity};
+use super::cluster::{Change, Cluster};
+use super::engine::Controller;
+use super::object::{Key, Kind, Object, Target, reference};
+use super::pod;
+
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+const WATCHED_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+
+/// The controller.
+pub(super) struct NodeLifecycle {
+    /// A node that has not shown itself for so long is Unknown.
+    pub(super) grace: Duration,
+}
+
+impl Controller for NodeLifecycle {
+    fn component(&self) -> &'static str {
+        "node-controller"
+    }
+
+    fn wakes(&self, _: &Cluster, change: &Change, wake: &mut Vec<Target>) {
+        match &change.new {
+            Some(Object::Node(node)) => {
+                wake.push(node_target(node.metadata.name.as_deref().unwrap_or_default()))
+            }
+            Some(Object::Lease(lease)) if lease.metadata.namespace.as_deref() == Some(LEASE_NAMESPACE) => {
+                wake.push(node_target(lease.metadata.name.as_deref().unwrap_or_default()));
+            }
+            _ => {}
+        }
+    }
+
+    fn plan(&self, cluster: &Cluster, target: &Target, now: Timestamp) -> Plan {
+        let mut plan = Plan::default();
+        let Some(node) = cluster.get::<Node>(&target.key) else { return plan };
+        let silent =
+            Duration::try_from(now.duration_since(last_seen(cluster, node, now))).unwrap_or_default();
+        if silent < self.grace {
+            plan.again_in(self.grace - silent);
+        } else if ready(node).is_none_or(|ready| ready.status != "Unknown") {
+            plan.actions.extend(lose(node, now));
+        }
+        if let Some(since) = ready(node).filter(|ready| ready.status != "True") {
+            let since = since.last_transition_time.as_ref().map_or(now, |time| time.0);
+            let pods = cluster.pods_on(&target.key.name);
+            plan.actions.extend(pods.filter_map(|pod| mark_not_ready(pod, since, now)));
+        }
+        plan
+    }
+}
+
+fn node_target(name: &str) -> Target {
+    Target { kind: Kind::Node, key: Key::new("", name) }
+}
+
+fn ready(node: &Node) -> Option<&NodeCondition> {
+    node.status.as_ref()?.conditions.as_ref()?.iter().find(|held| held.type_ == "Ready")
+}
+
+fn last_seen(cluster: &Cluster, node: &Node, now: Timestamp) -> Timestamp {
+    let lease =
+        cluster.get::<Lease>(&Key::new(LEASE_NAMESPACE, node.metadata.name.as_deref().unwrap_or_default()));
+    let renewed = lease.and_then(|lease| Some(lease.spec.as_ref()?.renew_time.as_ref()?.0));
+    let heartbeat = ready(node).and_then(|ready| Some(ready.last_heartbeat_time.as_ref()?.0));
+    let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    renewed.max(heartbeat).max(created).unwrap_or(now)
+}
+
+fn lose(node: &Arc<Node>, now: Timestamp) -> Option<Action> {
+    let mut after = Node::clone(node);
+    let conditions = after.status.get_or_insert_default().conditions.get_or_insert_default();
+    for type_ in WATCHED_CONDITIONS {
+        match conditions.iter_mut().find(|held| held.type_ == type_) {
+            Some(held) if held.status == "Unknown" => {}
+            Some(held) => {
+                held.status = "Unknown".to_owned();
+                held.reason = Some("NodeStatusUnknown".to_owned());
+                held.message = Some("Kubelet stopped posting node status.".to_owned());
+                held.last_transition_time = Some(Time(now));
+            }
+            None => conditions.push(NodeCondition {
+                type_: type_.to_owned(),
+                status: "Unknown".to_owned(),
+                reason: Some("NodeStatusNeverUpdated".to_owned()),
+                message: Some("Kubelet never posted node status.".to_owned()),
+                last_heartbeat_time: node.metadata.creation_timestamp.clone(),
+                last_transition_time: Some(Time(now)),
+            }),
+        }
+    }
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let note = Note {
+        regarding: reference(&**node),
+        severity: Severity::Normal,
+        reason: "NodeNotReady",
+        message: format!("Node {name} status is now: NodeNotReady"),
+    };
+    Action::patch(&**node, &after, Some("status")).map(|action| action.on_success(note))
+}
+
+/// Only what became ready before the node was lost: times have whole seconds, so the same second counts too.
+fn mark_not_ready(pod: &Arc<Pod>, lost: Timestamp, now: Timestamp) -> Option<Action> {
+    if pod::ready_since(pod).is_none_or(|ready| ready > lost) {
+        return None;
+    }
+    let mut after = Pod::clone(pod);
+    let conditions = after.status.as_mut()?.conditions.as_mut()?;
+    let ready = conditions.iter_mut().find(|held| held.type_ == "Ready")?;
+    ready.status = "False".to_owned();
+    ready.last_transition_time = Some(Time(now));
+    let note = Note {
+        regarding: reference(&**pod),
+        severity: Severity::Warning,
+        reason: "NodeNotReady",
+        message: "Node is not ready".to_owned(),
+    };
+    Action::patch(&**pod, &after, Some("status")).map(|action| action.on_success(note))
+}
