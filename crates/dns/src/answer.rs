@@ -1,0 +1,106 @@
+//! From query bytes to answer bytes: pure, without allocation, the hot path.
+//!
+//! What the zone cannot say by itself comes back as [`Outcome::Forward`] (the name is not ours) or [`Outcome::Chase`] (an
+//! ExternalName points outside); [`crate::server`] then asks the forwarder and joins the parts with [`complete`].
+//!
+//! Deliberate differences from CoreDNS, each for the standards' sake: an empty non-terminal is NODATA (RFC 8020), a name
+//! that exists only with another type is NODATA also for `dns-version`, PTR and reverse names, a chain of CNAMEs that
+//! ends in nothing still shows the CNAMEs (RFC 2308 §2.1), several questions are FORMERR (RFC 9619).
+
+mod apex;
+mod complete;
+mod locate;
+mod respond;
+mod srv;
+
+pub use complete::complete;
+pub(crate) use complete::target_query;
+use locate::locate;
+use respond::Responder;
+
+use crate::message::{Query, Refusal, Writer, parse_query, rcode, refuse, rtype};
+use crate::zone::Zone;
+
+/// UDP payload without EDNS (RFC 1035 §2.3.4).
+const PLAIN_UDP_BYTES: usize = 512;
+
+/// What carries the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram: 512 bytes or what the client's OPT record says.
+    Udp,
+    /// A stream: 65,535 bytes.
+    Tcp,
+}
+
+/// What a query is answered under, besides the zone.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// What carries the answer.
+    pub transport: Transport,
+    /// False until the model has everything: a missing name is then SERVFAIL, never NXDOMAIN.
+    pub synced: bool,
+    /// Where a list of endpoints starts; any number, different for each query.
+    pub rotation: u32,
+}
+
+/// What becomes of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Send this many bytes of the buffer.
+    Reply(usize),
+    /// Send nothing.
+    Silent,
+    /// Not ours: ask the forwarder.
+    Forward,
+    /// So many bytes of the buffer are an answer whose last CNAME points outside: ask the forwarder for its target and
+    /// [`complete`] it.
+    Chase(usize),
+}
+
+/// Answers one query from the zone into `buffer`.
+pub fn answer(zone: &Zone, packet: &[u8], context: Context, buffer: &mut [u8]) -> Outcome {
+    let query = match parse_query(packet) {
+        Ok(query) => query,
+        Err(Refusal::Silent) => return Outcome::Silent,
+        Err(Refusal::Reply { rcode, question_end }) => {
+            return refuse(packet, rcode, question_end, buffer).map_or(Outcome::Silent, Outcome::Reply);
+        }
+    };
+    if let Some(code) = refused(&query) {
+        return reply_code(&query, context.transport, code, buffer);
+    }
+    let Some(suffix) = locate::suffix_of(zone.config(), &query.name) else { return Outcome::Forward };
+    let found = locate(zone, suffix, &query.name);
+    if found.is_missing() && suffix.fallthrough && context.synced {
+        return Outcome::Forward;
+    }
+    let size = size_max(&query, context.transport);
+    let Some(writer) = Writer::start(&query, size, buffer) else { return Outcome::Silent };
+    Responder::new(zone, &query, context, writer).respond(suffix, found)
+}
+
+/// The code for queries that are understood and not served, whatever their name.
+fn refused(query: &Query<'_>) -> Option<u16> {
+    match () {
+        () if query.edns.is_some_and(|edns| edns.version != 0) => Some(rcode::BADVERS),
+        () if query.qclass != crate::message::CLASS_IN => Some(rcode::REFUSED),
+        () if matches!(query.qtype, rtype::AXFR | rtype::IXFR) => Some(rcode::REFUSED),
+        () => None,
+    }
+}
+
+/// An answer that is only a code, with the question repeated: for the forwarder's failures too.
+pub(crate) fn reply_code(query: &Query<'_>, transport: Transport, code: u16, buffer: &mut [u8]) -> Outcome {
+    let writer = Writer::start(query, size_max(query, transport), buffer);
+    writer.map_or(Outcome::Silent, |writer| Outcome::Reply(writer.finish(code)))
+}
+
+/// Bytes that the client can take.
+pub(crate) fn size_max(query: &Query<'_>, transport: Transport) -> usize {
+    match (transport, query.edns) {
+        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Udp, Some(edns)) => usize::from(edns.udp_size),
+        (Transport::Udp, None) => PLAIN_UDP_BYTES,
+    }
+}

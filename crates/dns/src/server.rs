@@ -1,0 +1,225 @@
+//! The sockets: UDP threads that answer from the published zone, and one thread for everything slow (TCP, forwarding).
+//!
+//! A query that the zone can answer never leaves the thread that read it: `recvmmsg`, [`crate::answer`], `sendmmsg`, without
+//! a lock or an allocation. Names outside go over a bounded queue to the slow thread, which runs a small async runtime.
+//! All waits block; an idle server costs nothing. The server decides nothing about the zone and reads no API.
+
+mod batch;
+mod slow;
+mod sockets;
+mod tcp;
+mod udp;
+
+pub use sockets::Sockets;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+
+use crate::forward::Forwarder;
+use crate::zone::Zone;
+
+/// Queries that wait for the slow thread; more are refused.
+const QUEUE_MAX: usize = 1024;
+/// Stack of a thread, in bytes: the deepest path is a few kilobytes of query and answer state.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address could not be listened on.
+    #[error(
+        "cannot listen for DNS on {address} ({protocol}): is the address on this node, and the port free?"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A socket that was handed in is of no use.
+    #[error("cannot use the DNS socket that was handed in")]
+    Socket(#[source] io::Error),
+    /// A thread could not be started.
+    #[error("cannot start a DNS thread: is the limit of threads reached?")]
+    Thread(#[source] io::Error),
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    queries: AtomicU64,
+    replies: AtomicU64,
+    forwarded: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// A reading of [`Counters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets and TCP messages received.
+    pub queries: u64,
+    /// Answers given from the zone.
+    pub replies: u64,
+    /// Queries handed to the forwarder.
+    pub forwarded: u64,
+    /// Queries refused because the queue to the forwarder was full.
+    pub refused: u64,
+}
+
+/// What all threads see.
+pub(crate) struct Shared {
+    zone: ArcSwap<Zone>,
+    synced: AtomicBool,
+    stopping: AtomicBool,
+    forwarder: Forwarder,
+    counters: Counters,
+}
+
+/// A running server. Dropping it stops it.
+pub struct Server {
+    shared: Arc<Shared>,
+    udp: Vec<Arc<std::net::UdpSocket>>,
+    addresses: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Starts the threads on these sockets. Until [`Server::set_synced`] names that do not exist are SERVFAIL.
+    ///
+    /// # Errors
+    /// [`ServerError`] when a socket is unusable or a thread cannot be started; none is left behind.
+    pub fn start(
+        zone: Arc<Zone>,
+        upstreams: Vec<SocketAddr>,
+        sockets: Vec<Sockets>,
+    ) -> Result<Self, ServerError> {
+        let shared = Arc::new(Shared {
+            zone: ArcSwap::new(zone),
+            synced: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            forwarder: Forwarder::new(upstreams),
+            counters: Counters::default(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (slow, jobs) = mpsc::channel(QUEUE_MAX);
+        let addresses = sockets.iter().map(|sockets| sockets.address).collect();
+        let mut server = Self { shared, udp: Vec::new(), addresses, threads: Vec::new(), stop };
+        let mut listeners = Vec::new();
+        for sockets in sockets {
+            listeners.extend(sockets.tcp);
+            for socket in sockets.udp {
+                server.spawn_udp(Arc::new(socket), slow.clone())?;
+            }
+        }
+        server.spawn_slow(listeners, jobs, stopped)?;
+        Ok(server)
+    }
+
+    fn spawn_udp(
+        &mut self,
+        socket: Arc<std::net::UdpSocket>,
+        slow: mpsc::Sender<slow::Job>,
+    ) -> Result<(), ServerError> {
+        socket.set_nonblocking(false).map_err(ServerError::Socket)?;
+        self.udp.push(Arc::clone(&socket));
+        let shared = Arc::clone(&self.shared);
+        self.spawn("dns-udp", move || udp::serve(&socket, &shared, &slow))
+    }
+
+    fn spawn_slow(
+        &mut self,
+        listeners: Vec<std::net::TcpListener>,
+        jobs: mpsc::Receiver<slow::Job>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), ServerError> {
+        for listener in &listeners {
+            listener.set_nonblocking(true).map_err(ServerError::Socket)?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ServerError::Thread)?;
+        let shared = Arc::clone(&self.shared);
+        self.spawn("dns-slow", move || runtime.block_on(slow::serve(shared, listeners, jobs, stopped)))
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ServerError> {
+        let builder = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+        self.threads.push(builder.spawn(work).map_err(ServerError::Thread)?);
+        Ok(())
+    }
+
+    /// Answers from this zone from now on. Takes effect with the next query, at once for all threads.
+    pub fn publish(&self, zone: Arc<Zone>) {
+        self.shared.zone.store(zone);
+    }
+
+    /// The zone that is answered from.
+    #[must_use]
+    pub fn zone(&self) -> Arc<Zone> {
+        self.shared.zone.load_full()
+    }
+
+    /// Says whether the zone holds everything that the model will have.
+    pub fn set_synced(&self, synced: bool) {
+        self.shared.synced.store(synced, Ordering::Release);
+    }
+
+    /// Exchanges the resolvers for names outside.
+    pub fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
+        self.shared.forwarder.set_upstreams(upstreams);
+    }
+
+    /// The addresses listened on, with the ports that were really taken.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        Counts {
+            queries: read(&counters.queries),
+            replies: read(&counters.replies),
+            forwarded: read(&counters.forwarded),
+            refused: read(&counters.refused),
+        }
+    }
+
+    /// Stops: queries already received are answered, then all threads have ended.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        let _ = self.stop.send(true);
+        for socket in &self.udp {
+            // On an unconnected UDP socket this reports ENOTCONN and still wakes the thread that waits in recvmmsg.
+            let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Read);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

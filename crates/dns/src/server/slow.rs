@@ -1,0 +1,104 @@
+//! The slow thread: asks the forwarder for what the zone cannot say, and runs the TCP side. One async runtime, so a
+//! thousand waiting queries cost no thread each.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Shared, tcp};
+use crate::answer::{Outcome, Transport, complete, reply_code};
+use crate::forward::ForwardError;
+use crate::message::{Query, parse_query, rcode};
+
+/// Room for any answer.
+const ANSWER_BYTES: usize = 65_535;
+
+/// A UDP query that needs the forwarder.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The query.
+    pub(super) query: Vec<u8>,
+    /// Our part of the answer, when an alias leads outside.
+    pub(super) partial: Option<Vec<u8>>,
+    /// Who asked.
+    pub(super) peer: SocketAddr,
+    /// The socket that was asked: the answer must leave by it.
+    pub(super) socket: Arc<UdpSocket>,
+}
+
+/// Runs until the server stops. Queries that are waiting by then get no answer; their clients ask again.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    listeners: Vec<std::net::TcpListener>,
+    mut jobs: mpsc::Receiver<Job>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let limits = Arc::new(tcp::Limits::default());
+    for listener in listeners {
+        tokio::spawn(tcp::accept(listener, Arc::clone(&shared), Arc::clone(&limits)));
+    }
+    loop {
+        tokio::select! {
+            job = jobs.recv() => match job {
+                Some(job) => drop(tokio::spawn(answer_job(job, Arc::clone(&shared)))),
+                None => break,
+            },
+            _ = stopped.changed() => break,
+        }
+    }
+}
+
+async fn answer_job(job: Job, shared: Arc<Shared>) {
+    let answer = ask(&shared, &job.query, job.partial.as_deref(), Transport::Udp).await;
+    if let Err(error) = job.socket.send_to(&answer, job.peer) {
+        tracing::debug!(%error, peer = %job.peer, "forwarded DNS answer was not sent");
+    }
+}
+
+/// The whole answer to a query that the zone cannot answer alone. `partial` is the zone's part, if it has one. Empty when
+/// there is nothing to send.
+pub(super) async fn ask(
+    shared: &Shared,
+    packet: &[u8],
+    partial: Option<&[u8]>,
+    transport: Transport,
+) -> Vec<u8> {
+    let Ok(query) = parse_query(packet) else { return Vec::new() };
+    let asked = match partial {
+        None => shared.forwarder.exchange(packet).await,
+        Some(partial) => match crate::answer::target_query(&query, partial) {
+            Some(packet) => shared.forwarder.exchange(&packet).await,
+            None => Err(ForwardError::Malformed),
+        },
+    };
+    let mut buffer = vec![0; ANSWER_BYTES];
+    let length = match (asked, partial) {
+        (Ok(answer), None) => return fit(&query, answer, transport),
+        (Ok(answer), Some(partial)) => complete(&query, partial, Some(&answer), transport, &mut buffer),
+        (Err(error), _) => {
+            tracing::debug!(%error, "forwarded DNS query failed");
+            reply_failure(&query, &error, transport, &mut buffer)
+        }
+    };
+    buffer.truncate(length);
+    buffer
+}
+
+fn reply_failure(query: &Query<'_>, error: &ForwardError, transport: Transport, buffer: &mut [u8]) -> usize {
+    let code = if matches!(error, ForwardError::Busy) { rcode::REFUSED } else { rcode::SERVFAIL };
+    match reply_code(query, transport, code, buffer) {
+        Outcome::Reply(length) => length,
+        _ => 0,
+    }
+}
+
+/// An upstream's answer as it is, unless it is larger than the client can take: then only its header and question, cut.
+fn fit(query: &Query<'_>, mut answer: Vec<u8>, transport: Transport) -> Vec<u8> {
+    if answer.len() > crate::answer::size_max(query, transport) {
+        answer.truncate(query.question_end);
+        answer[2] |= 0x02;
+        answer[6..12].fill(0);
+    }
+    answer
+}

@@ -1,0 +1,176 @@
+//! DNS over TCP (RFC 7766): many queries on one connection, answered as they are ready; connections are limited in number,
+//! also for each client, and closed when idle.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+
+use super::{Shared, slow};
+use crate::answer::{Context, Outcome, Transport, answer};
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 512;
+/// Connections of one client at a time.
+const CLIENT_CONNECTIONS_MAX: usize = 64;
+/// A connection without a query for this long is closed (RFC 7766 §6.2.3 wants a few seconds).
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// Queries of one connection that may wait for an upstream, or for the client to read.
+const PIPELINE_MAX: usize = 32;
+/// Pause after a failed accept: out of descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Room for any answer.
+const ANSWER_BYTES: usize = 65_535;
+
+/// Connections now open, for each client.
+#[derive(Debug, Default)]
+pub(super) struct Limits(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection's share of the limits; given back when dropped.
+struct Share {
+    limits: Arc<Limits>,
+    client: IpAddr,
+}
+
+impl Limits {
+    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Share> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = clients.values().sum();
+        let own = clients.entry(client).or_insert(0);
+        if total >= CONNECTIONS_MAX || *own >= CLIENT_CONNECTIONS_MAX {
+            return None;
+        }
+        *own += 1;
+        Some(Share { limits: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut clients = self.limits.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = clients.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Accepts connections until the runtime ends. One too many is closed at once.
+pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, limits: Arc<Limits>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "DNS over TCP is not served"),
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Some(share) = limits.take(peer.ip()) {
+                    tokio::spawn(serve(stream, Arc::clone(&shared), share));
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "DNS connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>, share: Share) {
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let (answers, ready) = mpsc::channel(PIPELINE_MAX);
+    let writing = tokio::spawn(write(writer, ready));
+    // A client that closes or breaks the framing ends its connection: nothing to tell it.
+    let _ = read(reader, shared, answers).await;
+    let _ = writing.await;
+    drop(share);
+}
+
+async fn read(
+    mut reader: OwnedReadHalf,
+    shared: Arc<Shared>,
+    answers: mpsc::Sender<Vec<u8>>,
+) -> io::Result<()> {
+    let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));
+    loop {
+        let query = timeout(IDLE_MAX, read_message(&mut reader)).await??;
+        shared.counters.queries.fetch_add(1, Ordering::Relaxed);
+        let (answer, partial) = match answer_now(&shared, &query) {
+            Now::Answer(answer) => (Some(answer), None),
+            Now::Silent => return Ok(()),
+            Now::Ask(partial) => (None, partial),
+        };
+        if let Some(answer) = answer {
+            answers.send(answer).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            continue;
+        }
+        let permit = Arc::clone(&pipeline).acquire_owned().await.map_err(io::Error::other)?;
+        let (shared, answers) = (Arc::clone(&shared), answers.clone());
+        tokio::spawn(async move {
+            let answer = slow::ask(&shared, &query, partial.as_deref(), Transport::Tcp).await;
+            let _ = answers.send(answer).await;
+            drop(permit);
+        });
+    }
+}
+
+/// What the zone says.
+enum Now {
+    Answer(Vec<u8>),
+    Silent,
+    Ask(Option<Vec<u8>>),
+}
+
+fn answer_now(shared: &Shared, query: &[u8]) -> Now {
+    let mut buffer = vec![0; ANSWER_BYTES];
+    let synced = shared.synced.load(Ordering::Acquire);
+    let context = Context { transport: Transport::Tcp, synced, rotation: rand::random() };
+    let outcome = answer(&shared.zone.load(), query, context, &mut buffer);
+    match outcome {
+        Outcome::Reply(length) => {
+            buffer.truncate(length);
+            shared.counters.replies.fetch_add(1, Ordering::Relaxed);
+            Now::Answer(buffer)
+        }
+        Outcome::Silent => Now::Silent,
+        Outcome::Forward | Outcome::Chase(_) => {
+            shared.counters.forwarded.fetch_add(1, Ordering::Relaxed);
+            let Outcome::Chase(length) = outcome else { return Now::Ask(None) };
+            buffer.truncate(length);
+            Now::Ask(Some(buffer))
+        }
+    }
+}
+
+async fn read_message(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let length = reader.read_u16().await?;
+    let mut message = vec![0; usize::from(length)];
+    reader.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(answer) = answers.recv().await {
+        let Ok(length) = u16::try_from(answer.len()) else { continue };
+        if length == 0 {
+            continue;
+        }
+        let mut framed = Vec::with_capacity(answer.len() + 2);
+        framed.extend(length.to_be_bytes());
+        framed.extend(answer);
+        // A client that does not read must not hold the connection.
+        timeout(IDLE_MAX, writer.write_all(&framed)).await??;
+    }
+    Ok(())
+}

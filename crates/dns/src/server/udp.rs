@@ -1,0 +1,104 @@
+//! One UDP thread: receive a batch, answer what the zone can, hand the rest to the slow thread, send.
+
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use super::Shared;
+use super::batch::{BATCH, Batch};
+use super::slow::Job;
+use crate::answer::{Context, Outcome, Transport, answer, reply_code};
+use crate::message::{parse_query, rcode};
+
+/// Failures of the socket in a row after which the thread gives up.
+const ERRORS_MAX: u32 = 100;
+
+/// Counts of one batch, added to the shared ones at its end.
+#[derive(Default)]
+struct Tally {
+    replies: u64,
+    forwarded: u64,
+    refused: u64,
+}
+
+/// Serves until the server stops; what is in the socket by then is still answered.
+pub(super) fn serve(socket: &Arc<UdpSocket>, shared: &Shared, slow: &mpsc::Sender<Job>) {
+    let mut batch = Batch::new();
+    let mut rotation: u32 = rand::random();
+    let mut errors = 0;
+    loop {
+        let stopping = shared.stopping.load(Ordering::Acquire);
+        match batch.receive(socket.as_fd(), !stopping) {
+            Ok(0) if stopping => return,
+            Ok(count) => {
+                errors = 0;
+                answer_batch(&mut batch, count, &mut rotation, socket, shared, slow);
+            }
+            Err(_) if stopping => return,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                // ICMP errors of earlier answers arrive here too; they say nothing about the socket.
+                errors += 1;
+                if errors >= ERRORS_MAX {
+                    tracing::error!(%error, "DNS socket fails again and again: its thread ends");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn answer_batch(
+    batch: &mut Batch,
+    count: usize,
+    rotation: &mut u32,
+    socket: &Arc<UdpSocket>,
+    shared: &Shared,
+    slow: &mpsc::Sender<Job>,
+) {
+    debug_assert!(count <= BATCH, "recvmmsg returns no more than asked");
+    let zone = shared.zone.load();
+    let synced = shared.synced.load(Ordering::Acquire);
+    let mut tally = Tally::default();
+    batch.answer_each(|query, peer, buffer| {
+        *rotation = rotation.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
+        let context = Context { transport: Transport::Udp, synced, rotation: *rotation >> 8 };
+        let partial = match answer(&zone, query, context, buffer) {
+            Outcome::Reply(length) => {
+                tally.replies += 1;
+                return length;
+            }
+            Outcome::Silent => return 0,
+            Outcome::Forward => None,
+            Outcome::Chase(length) => Some(buffer[..length].to_vec()),
+        };
+        let Some(peer) = peer.address() else { return 0 };
+        let job = Job { query: query.to_vec(), partial, peer, socket: Arc::clone(socket) };
+        if slow.try_send(job).is_ok() {
+            tally.forwarded += 1;
+            return 0;
+        }
+        tally.refused += 1;
+        refuse(query, buffer)
+    });
+    batch.send(socket.as_fd());
+    let counters = &shared.counters;
+    counters.queries.fetch_add(count as u64, Ordering::Relaxed);
+    counters.replies.fetch_add(tally.replies, Ordering::Relaxed);
+    if tally.forwarded + tally.refused > 0 {
+        counters.forwarded.fetch_add(tally.forwarded, Ordering::Relaxed);
+        counters.refused.fetch_add(tally.refused, Ordering::Relaxed);
+    }
+}
+
+/// The immediate answer when the forwarder's queue is full, as CoreDNS's at `max_concurrent`.
+fn refuse(query: &[u8], buffer: &mut [u8]) -> usize {
+    let Ok(query) = parse_query(query) else { return 0 };
+    match reply_code(&query, Transport::Udp, rcode::REFUSED, buffer) {
+        Outcome::Reply(length) => length,
+        _ => 0,
+    }
+}

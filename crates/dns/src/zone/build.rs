@@ -1,0 +1,100 @@
+//! From the model's Service and slices to records: what exists, what is left out, and the reverse names that follow.
+
+use std::sync::Arc;
+
+use services::{Exposure, Service, ServiceName, ServiceState, Slice, Snapshot};
+
+use super::endpoints::{self, Endpoint, NamedPort, PortSet};
+use super::{Endpoints, Kind, ServiceKey, ServiceRecords, Zone, ZoneConfig};
+use crate::name::LABEL_BYTES_MAX;
+
+impl Zone {
+    /// Brings the names of one Service up to what `snapshot` says. True when an answer may differ.
+    pub(super) fn apply(&mut self, snapshot: &Snapshot, name: &ServiceName) -> bool {
+        let Some(key) = ServiceKey::new(name) else { return false };
+        let state = snapshot.services.get(name).filter(|_| self.config.exposes(&name.namespace));
+        let new = state.and_then(|state| read_service(&self.config, state));
+        let old = self.services.get(&key).cloned();
+        if old.as_deref() == new.as_ref() {
+            return false;
+        }
+        self.reverse.replace(&key, old.as_deref(), new.as_ref());
+        match new {
+            Some(new) => self.services.insert_mut(key, Arc::new(new)),
+            None => {
+                self.services.remove_mut(&key);
+            }
+        }
+        true
+    }
+}
+
+/// The records of a Service; `None` when it has no names. A headless Service without ready endpoints has none
+/// (specification 2.4.1).
+fn read_service(config: &ZoneConfig, state: &ServiceState) -> Option<ServiceRecords> {
+    let service = state.service.as_ref()?;
+    let endpoints = match service.exposure {
+        Exposure::ExternalName(_) => Endpoints::default(),
+        _ => read_endpoints(config, state),
+    };
+    let kind = match &service.exposure {
+        Exposure::ClusterIps(_) if config.ignore_empty_service && endpoints.is_empty() => return None,
+        Exposure::ClusterIps(addresses) => {
+            Kind::ClusterIps { addresses: addresses.as_slice().into(), ports: read_ports(service) }
+        }
+        Exposure::Headless if endpoints.is_empty() => return None,
+        Exposure::Headless => Kind::Headless,
+        // An address is no name to point to, whatever the field is called.
+        Exposure::ExternalName(target) if target.parse::<std::net::IpAddr>().is_ok() || target.is_empty() => {
+            return None;
+        }
+        Exposure::ExternalName(target) => Kind::ExternalName(target.parse().ok()?),
+    };
+    Some(ServiceRecords { kind, endpoints })
+}
+
+fn read_ports(service: &Service) -> Box<[NamedPort]> {
+    let ports = service.ports.iter();
+    ports
+        .map(|port| NamedPort { name: lower(&port.name), protocol: port.protocol, number: port.port })
+        .collect()
+}
+
+fn read_endpoints(config: &ZoneConfig, state: &ServiceState) -> Endpoints {
+    let mut sets: Vec<PortSet> = Vec::new();
+    let mut list = Vec::new();
+    for slice in state.slices.values() {
+        let set = endpoints::intern(&mut sets, slice_ports(slice));
+        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
+        list.extend(ready.map(|endpoint| Endpoint {
+            address: endpoint.address,
+            host: host_name(config, endpoint),
+            ports: set,
+        }));
+    }
+    Endpoints::new(list, sets)
+}
+
+fn slice_ports(slice: &Slice) -> Vec<NamedPort> {
+    let ports = slice.ports.iter();
+    ports
+        .map(|port| NamedPort { name: lower(&port.name), protocol: port.protocol, number: port.port })
+        .collect()
+}
+
+/// The explicit name of an endpoint: its hostname, else its pod's name when so configured and short enough.
+fn host_name(config: &ZoneConfig, endpoint: &services::Endpoint) -> Option<Arc<str>> {
+    let pod = endpoint.pod.as_ref().filter(|_| config.endpoint_pod_names);
+    let host = endpoint.hostname.as_ref().or(pod)?;
+    let is_label = (1..=LABEL_BYTES_MAX).contains(&host.len()) && !host.contains('.');
+    is_label.then(|| lower(host))
+}
+
+/// Lower case; the same allocation when it is so already, which Kubernetes promises.
+fn lower(text: &Arc<str>) -> Arc<str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        Arc::clone(text)
+    }
+}

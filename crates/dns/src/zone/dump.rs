@@ -1,0 +1,128 @@
+//! The zone as text, one line for each record set: what `sluice dump dns` prints and scenarios expect.
+//!
+//! Every line is the answer to a question that is really put, so the dump cannot say what the wire does not.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use super::services::ServiceKey;
+use super::{Dashed, Kind, ServiceRecords, Zone};
+use crate::lookup::Lookup;
+use crate::message::records::kind_name;
+use crate::message::rtype;
+use crate::name::write_wire;
+
+impl Zone {
+    /// Lines such as `A podinfo.default.svc.cluster.local => 10.96.132.79`: the records of the Kubernetes DNS
+    /// specification in the first zone that is no reverse zone, by namespace and Service, without lifetimes. Names that
+    /// CoreDNS adds (endpoints of Services with a virtual IP) are left out: they exist, and say nothing new.
+    #[must_use]
+    pub fn dump(&self) -> Vec<String> {
+        let Some(forward) = self.config.forward_zone() else { return Vec::new() };
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_unstable_by_key(|(key, _)| {
+            let (service, namespace) = key.parts();
+            (namespace, service)
+        });
+        let mut lines = Vec::new();
+        for (key, records) in services.into_iter().filter(|(key, _)| self.has_namespace(key.parts().1)) {
+            let base = [key.as_bytes(), b"\x03svc", forward.name.as_wire()].concat();
+            self.dump_service(key, records, &base, &mut lines);
+        }
+        lines
+    }
+
+    fn dump_service(&self, key: &ServiceKey, records: &ServiceRecords, base: &[u8], lines: &mut Vec<String>) {
+        if matches!(records.kind, Kind::ExternalName(_)) {
+            return self.dump_line(rtype::CNAME, base, lines);
+        }
+        self.dump_line(rtype::A, base, lines);
+        self.dump_line(rtype::AAAA, base, lines);
+        for (name, protocol) in port_names(records) {
+            let label = |text: &str| [&[u8::try_from(text.len()).unwrap_or(0)], text.as_bytes()].concat();
+            let name = [label(&format!("_{name}")), label(&format!("_{protocol}")), base.to_vec()].concat();
+            self.dump_line(rtype::SRV, &name, lines);
+        }
+        let is_headless = matches!(records.kind, Kind::Headless);
+        for host in hosts(records).into_iter().filter(|_| is_headless) {
+            let name = [&[u8::try_from(host.len()).unwrap_or(0)], &host[..], base].concat();
+            self.dump_line(rtype::A, &name, lines);
+            self.dump_line(rtype::AAAA, &name, lines);
+        }
+        let endpoints =
+            records.endpoints.as_slice().iter().map(|endpoint| endpoint.address).filter(|_| is_headless);
+        let addresses: BTreeSet<_> = records.cluster_ips().iter().copied().chain(endpoints).collect();
+        for address in addresses.into_iter().filter(|address| self.points_to(*address, key)) {
+            self.dump_line(rtype::PTR, &reverse_name(address), lines);
+        }
+    }
+
+    /// True when this Service is the first that its address leads to: the line is printed once.
+    fn points_to(&self, address: IpAddr, key: &ServiceKey) -> bool {
+        self.reverse.at(address).next().is_some_and(|(_, first)| first == key)
+    }
+
+    fn dump_line(&self, kind: u16, name: &[u8], lines: &mut Vec<String>) {
+        let found = self.lookup_wire(name, kind);
+        if found.answers().is_empty() || matches!(found, Lookup::Forward) {
+            return;
+        }
+        let mut text = String::new();
+        if write_wire(&mut text, name).is_ok() {
+            lines.push(format!("{} {} => {found}", kind_name(kind), text.trim_end_matches('.')));
+        }
+    }
+}
+
+/// Named ports with their protocols.
+fn port_names(records: &ServiceRecords) -> BTreeSet<(&str, &'static str)> {
+    let own = match &records.kind {
+        Kind::ClusterIps { ports, .. } => &ports[..],
+        _ => &[],
+    };
+    let sets = records.endpoints.sets().iter().filter(|_| matches!(records.kind, Kind::Headless));
+    let ports = own.iter().chain(sets.flat_map(|set| &set.ports));
+    ports.filter(|port| !port.name.is_empty()).map(|port| (&*port.name, port.protocol.as_str())).collect()
+}
+
+/// What the endpoints are called.
+fn hosts(records: &ServiceRecords) -> BTreeSet<Vec<u8>> {
+    let endpoints = records.endpoints.as_slice().iter();
+    let name = |endpoint: &super::Endpoint| match &endpoint.host {
+        Some(host) => host.as_bytes().to_vec(),
+        None => Dashed::new(endpoint.address).as_bytes().to_vec(),
+    };
+    endpoints.map(name).collect()
+}
+
+/// The reverse name of an address in wire form.
+fn reverse_name(address: IpAddr) -> Vec<u8> {
+    let mut name = Vec::new();
+    let mut push = |label: &str| {
+        name.push(u8::try_from(label.len()).unwrap_or(0));
+        name.extend(label.bytes());
+    };
+    match address {
+        IpAddr::V4(address) => {
+            address.octets().iter().rev().for_each(|octet| push(&octet.to_string()));
+            push("in-addr");
+        }
+        IpAddr::V6(address) => {
+            for octet in address.octets().iter().rev() {
+                push(&format!("{:x}", octet & 15));
+                push(&format!("{:x}", octet >> 4));
+            }
+            push("ip6");
+        }
+    }
+    push("arpa");
+    name.push(0);
+    name
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.dump().iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
