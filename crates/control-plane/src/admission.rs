@@ -1,13 +1,24 @@
 //! What the server itself decides about an object before it is stored: rules of its kind and values that depend on the
 //! rest of the cluster, such as a Service's addresses.
 //!
-//! Called inside the store's [`Transaction`], after decoding and defaults: nothing changes meanwhile, what is put there is
+//! Called inside the store's [`Transaction`], after decoding: nothing changes meanwhile, what is put there is
 //! committed with the object or not at all, and a dry run drops all of it. So an address is allocated by putting its
-//! IPAddress object and needs no other bookkeeping.
+//! IPAddress object and needs no other bookkeeping. The order is kube-apiserver's: namespace, defaults, allocation,
+//! validation; so errors of allocation win over those of validation.
+
+mod addresses;
+mod families;
+mod namespace;
+mod node_ports;
+mod pod;
+mod service;
+mod strategy;
 
 use ipnet::Ipv4Net;
+use objects::decode::canonicalize;
 use objects::resource::Resource;
-use objects::status::Status;
+use objects::status::{FieldError, Status};
+use objects::{defaults, schema, validate};
 use serde_json::Value;
 
 use crate::store::Transaction;
@@ -34,10 +45,20 @@ impl Admission {
     /// Completes and judges a new object.
     pub(crate) fn create(
         &self,
-        _transaction: &mut Transaction<'_>,
-        _resource: &'static Resource,
-        _object: &mut Value,
+        transaction: &mut Transaction<'_>,
+        resource: &'static Resource,
+        object: &mut Value,
     ) -> Result<Warnings, Status> {
+        namespace::check(transaction, resource, object)?;
+        defaults::apply(resource.group, resource.kind, object);
+        strategy::before_create(resource, object);
+        match resource.kind {
+            "Service" => service::create(transaction, self.service_cidr, resource, object)?,
+            "Pod" => pod::create(object),
+            _ => {}
+        }
+        write_out(resource, object);
+        refuse(resource, object, &validate::create(resource, object))?;
         Ok(Warnings::new())
     }
 
@@ -45,12 +66,23 @@ impl Admission {
     /// change is already the old one's.
     pub(crate) fn update(
         &self,
-        _transaction: &mut Transaction<'_>,
-        _resource: &'static Resource,
-        _old: &Value,
-        _new: &mut Value,
-        _subresource: Option<&str>,
+        transaction: &mut Transaction<'_>,
+        resource: &'static Resource,
+        old: &Value,
+        new: &mut Value,
+        subresource: Option<&str>,
     ) -> Result<Warnings, Status> {
+        defaults::apply(resource.group, resource.kind, new);
+        strategy::before_update(resource, old, new, subresource);
+        if resource.kind == "Service" && subresource.is_none() {
+            service::update(transaction, self.service_cidr, resource, old, new)?;
+        }
+        write_out(resource, new);
+        let errors = match subresource {
+            Some("status") => validate::update_status(resource, old, new),
+            _ => validate::update(resource, old, new),
+        };
+        refuse(resource, new, &errors)?;
         Ok(Warnings::new())
     }
 
@@ -58,11 +90,30 @@ impl Admission {
     /// graceful termination).
     pub(crate) fn delete(
         &self,
-        _transaction: &mut Transaction<'_>,
-        _resource: &'static Resource,
-        _object: &Value,
-        _last: bool,
+        transaction: &mut Transaction<'_>,
+        resource: &'static Resource,
+        object: &Value,
+        last: bool,
     ) -> Result<(), Status> {
+        namespace::check_deletion(resource, object)?;
+        if last && resource.kind == "Service" {
+            service::release(transaction, object);
+        }
         Ok(())
     }
 }
+
+/// Brings what defaults and admission added into the order and form in which objects are written.
+fn write_out(resource: &Resource, object: &mut Value) {
+    if let Some(message) = schema::of_kind(resource.group, resource.kind) {
+        canonicalize(message, object);
+    }
+}
+
+fn refuse(resource: &Resource, object: &Value, errors: &[FieldError]) -> Result<(), Status> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(resource, name, errors)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,11 @@ impl Key {
         Self(format!("{}/{namespace}/{name}", resource.storage).into())
     }
 
+    /// A key of the server's own bookkeeping, which no resource serves.
+    pub(crate) fn internal(storage: &str, name: &str) -> Self {
+        Self(format!("{storage}//{name}").into())
+    }
+
     fn from_disk(text: &str) -> Self {
         Self(text.into())
     }

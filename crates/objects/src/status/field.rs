@@ -61,11 +61,10 @@ impl FieldError {
         Self::new(FieldErrorKind::Invalid, field, value.into(), detail)
     }
 
-    /// `field: Unsupported value: value: supported values: "A", "B"`; the supported values are sorted here.
+    /// `field: Unsupported value: value: supported values: "A", "B"`, in the order given (upstream sorts most).
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let mut sorted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
-        sorted.sort();
-        let detail = format!("supported values: {}", sorted.join(", "));
+        let quoted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
+        let detail = format!("supported values: {}", quoted.join(", "));
         Self::new(FieldErrorKind::NotSupported, field, value.into(), detail)
     }
 

@@ -48,7 +48,7 @@ fn details_name_the_resource_and_for_invalid_the_kind() {
         Status::not_found(services, "x").to_json()["details"],
         json!({"name": "x", "kind": "services"})
     );
-    let unsupported = FieldError::not_supported("spec.type", "X", &["NodePort", "ClusterIP"]);
+    let unsupported = FieldError::not_supported("spec.type", "X", &["ClusterIP", "NodePort"]);
     assert_eq!(
         Status::invalid(services, "x", &[unsupported]).to_json()["details"],
         json!({"name": "x", "kind": "Service", "causes": [{

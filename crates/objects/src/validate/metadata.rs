@@ -113,13 +113,21 @@ fn owners(metadata: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// Finalizers that need no domain before their name.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
 fn finalizers(metadata: &Value) -> Vec<FieldError> {
-    list(metadata, "finalizers")
-        .iter()
-        .flat_map(|name| {
-            invalid("metadata.finalizers", name, names::qualified_name(name.as_str().unwrap_or_default()))
-        })
-        .collect()
+    let names = || list(metadata, "finalizers").iter().filter_map(Value::as_str);
+    let mut errors: Vec<FieldError> = names()
+        .flat_map(|name| invalid("metadata.finalizers", &json!(name), names::qualified_name(name)))
+        .collect();
+    for (index, name) in names().enumerate() {
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(format!("metadata.finalizers[{index}]"), name, detail));
+        }
+    }
+    errors
 }
 
 pub(super) fn update(old: &Value, new: &Value) -> Vec<FieldError> {

@@ -16,7 +16,7 @@ fn range(low: i64, high: i64) -> String {
 
 fn pattern(text: &str, format: &str, examples: &[&str]) -> String {
     let quoted: Vec<String> = examples.iter().map(|example| format!("'{example}', ")).collect();
-    format!("{text} (e.g. {}regex used for validation is '{format}')", quoted.join("or "))
+    format!("{text} (e.g. {}regex used for validation is '{format}')", quoted.join(" or "))
 }
 
 fn lower_alphanumeric(byte: u8) -> bool {
@@ -116,7 +116,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         complaints.push("name part must be non-empty".to_owned());
     } else if name.len() > LABEL_MAX {
-        complaints.push(format!("name part {}", max_length(LABEL_MAX)));
+        complaints.push(format!("name part must be no more than {LABEL_MAX} bytes"));
     }
     if !is_qualified_part(name) {
         let shape = pattern(RULE, FORMAT, &["MyName", "my.name", "123-abc"]);

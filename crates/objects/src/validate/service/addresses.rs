@@ -85,8 +85,27 @@ fn syntax(spec: &Value, ips: &[Value]) -> Vec<FieldError> {
 }
 
 fn address(field: &str, ip: &Value) -> Option<FieldError> {
-    let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    parse(ip).is_none().then(|| FieldError::invalid(field, ip.clone(), detail))
+    let text = ip.as_str().unwrap_or_default();
+    let detail = match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => "must not be an IPv4-mapped IPv6 address",
+        Ok(_) => return None,
+        Err(_) if without_leading_zeros(text).parse::<std::net::Ipv4Addr>().is_ok() => {
+            "must not have leading 0s"
+        }
+        Err(_) => "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+    };
+    Some(FieldError::invalid(field, ip.clone(), detail))
+}
+
+fn without_leading_zeros(text: &str) -> String {
+    let parts: Vec<&str> = text
+        .split('.')
+        .map(|part| match part.trim_start_matches('0') {
+            "" if !part.is_empty() => "0",
+            rest => rest,
+        })
+        .collect();
+    parts.join(".")
 }
 
 fn parse(ip: &Value) -> Option<IpAddr> {

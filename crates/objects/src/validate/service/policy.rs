@@ -84,7 +84,7 @@ pub(super) fn traffic(spec: &Value, kind: &str) -> Vec<FieldError> {
     }
     if let Some(distribution) = spec["trafficDistribution"].as_str() {
         // Upstream lists these in its own order, not sorted.
-        let supported = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+        let supported = ["PreferClose", "PreferSameZone", "PreferSameNode"];
         errors.extend(
             (!supported.contains(&distribution))
                 .then(|| FieldError::not_supported("spec.trafficDistribution", distribution, &supported)),
