@@ -4,6 +4,22 @@
 //! addresses and each pod's veth pair; [`userns`] makes all that possible for an ordinary user. The crate speaks
 //! to the API as any client would and never touches the host's own interfaces, routes or tables.
 
+pub mod images;
 pub mod namespace;
 pub mod network;
+pub mod runner;
 pub mod userns;
+
+use std::process::ExitCode;
+
+/// The other programs that this one is: the container helper, the kernel probe, the built-in images and tools.
+/// To be called first of all in `main`, before any thread exists; `Some` is the exit code of what ran.
+pub fn dispatch() -> Option<ExitCode> {
+    if runner::is_helper() {
+        return Some(runner::main());
+    }
+    if std::env::args().nth(1).as_deref() == Some(userns::CHILD) {
+        return Some(userns::run_child().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS));
+    }
+    images::dispatch()
+}
