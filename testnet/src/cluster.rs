@@ -27,6 +27,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use pods::namespace::{self, on_own_thread};
@@ -40,6 +41,9 @@ pub use echo::Heard;
 
 /// The gateway of all nodes, with the wire's subnet.
 const GATEWAY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 18, 0, 1), 24);
+
+/// Where every node answers, so that others see when their link to it carries packets.
+const LINK_PORT: u16 = 9;
 
 /// A step of building the test bed that failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,14 @@ pub enum Error {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A new interface that stays dead.
+    #[error("{owner} does not hear {peer} within {PATIENCE:?}", PATIENCE = probe::PATIENCE)]
+    Link {
+        /// Whose interface.
+        owner: String,
+        /// The node that it should hear.
+        peer: Ipv4Addr,
     },
     /// An address of no node.
     #[error("{0} is in no node's pod network")]
@@ -126,7 +138,11 @@ impl Namespace {
         self.handle.as_fd()
     }
 
-    fn create(owner: &str) -> Result<Self, Error> {
+    /// A fresh namespace, with nothing in it but a loopback interface that is down. `owner` is for messages.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn create(owner: &str) -> Result<Self, Error> {
         let made = on_own_thread(namespace::enter_new_network).and_then(|result| result);
         let handle = made.map_err(|source| Error::Namespace { owner: owner.to_owned(), source })?;
         Ok(Self { owner: owner.to_owned(), handle: Arc::new(handle) })
@@ -162,7 +178,15 @@ impl Cluster {
         for (index, own) in facts.nodes.iter().enumerate() {
             nodes.push(Node::start(&wire, index, own, facts, &echo)?);
         }
-        Ok(Self { wire, nodes, sniffer, echo })
+        let cluster = Self { wire, nodes, sniffer, echo };
+        cluster.nodes.iter().try_for_each(|node| cluster.await_links(node))?;
+        Ok(cluster)
+    }
+
+    /// Waits until the node hears from every other.
+    fn await_links(&self, node: &Node) -> Result<(), Error> {
+        let others = self.nodes.iter().filter(|other| other.facts.address != node.facts.address);
+        others.map(|other| other.facts.address).try_for_each(|address| await_link(&node.namespace, address))
     }
 
     /// The namespace that joins the nodes.
@@ -239,7 +263,9 @@ impl Node {
             dns.map_or(Ok(()), node::add_dns_address)?;
             routes.into_iter().try_for_each(|(pods, node)| node::set_pod_route(pods, node))
         })?;
-        Ok(Self { facts: own.clone(), namespace, pods: Mutex::default(), echo: Arc::clone(echo) })
+        let node = Self { facts: own.clone(), namespace, pods: Mutex::default(), echo: Arc::clone(echo) };
+        node.listen(Protocol::Udp, SocketAddrV4::new(own.address, LINK_PORT))?;
+        Ok(node)
     }
 
     /// What is known of it.
@@ -282,6 +308,7 @@ impl Node {
         let handle =
             handle.map_err(|source| Error::Socket { what: format!("a handle on {owner}"), source })?;
         let namespace = Namespace { owner, handle: Arc::new(handle) };
+        await_link(&namespace, node)?;
         let pod = Pod { network, namespace, echo: Arc::clone(&self.echo) };
         pods.insert(address, pod.clone());
         Ok(pod)
@@ -320,6 +347,20 @@ impl Pod {
     pub fn listen(&self, protocol: Protocol, port: u16) -> Result<(), Error> {
         listen(&self.namespace, &self.echo, protocol, SocketAddrV4::new(self.address(), port))
     }
+}
+
+/// Waits until packets go and come between a namespace and a node. The kernel lets a new interface's packets through
+/// only once it has noticed its carrier, which happens a moment after the interface is up; a first packet in that
+/// moment is lost, and a lost packet must mean something to a test.
+fn await_link(namespace: &Namespace, node: Ipv4Addr) -> Result<(), Error> {
+    let heard = namespace.run(move || {
+        let until = Instant::now() + probe::PATIENCE;
+        let again = Duration::from_millis(5);
+        let heard =
+            || matches!(probe::udp(SocketAddrV4::new(node, LINK_PORT), again), probe::Answer::Heard(_));
+        std::iter::repeat_with(heard).take_while(|_| Instant::now() < until).any(|heard| heard)
+    })?;
+    if heard { Ok(()) } else { Err(Error::Link { owner: namespace.owner.clone(), peer: node }) }
 }
 
 fn listen(

@@ -5,14 +5,19 @@
 
 mod feed;
 mod forwarding;
+mod nft;
 mod order;
+mod packets;
+pub mod plane;
 mod services;
 
 use std::fmt::Write as _;
 
 pub use feed::Feed;
 pub use forwarding::{Tables, forwarding, node_facts};
+pub use nft::nft;
 pub use order::{Order, interleave, order};
+pub use packets::packets;
 pub use services::services;
 
 use crate::scenario::{Dump, Rewrite};
@@ -54,6 +59,17 @@ impl Report {
         self.fail(file, dump.line, difference.trim_end());
         self.rewrites.push(Rewrite { body: dump.body.clone(), lines: shown });
     }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Lines of both sides by longest common subsequence: `-` expected only, `+` shown only, two blanks both.

@@ -110,4 +110,16 @@ impl Scenario {
     pub fn parse(file: &str, text: &str) -> Result<Self, ParseError> {
         parse::parse(file, text)
     }
+
+    /// True when it expects something of packets.
+    #[must_use]
+    pub fn has_packets(&self) -> bool {
+        self.steps.iter().any(|step| !step.packets.is_empty())
+    }
+
+    /// True when it asks DNS.
+    #[must_use]
+    pub fn has_queries(&self) -> bool {
+        self.steps.iter().any(|step| !step.queries.is_empty())
+    }
 }

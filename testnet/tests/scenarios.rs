@@ -12,17 +12,31 @@ use testnet::scenario::{Rewrite, Scenario, rewrite};
 /// Rewrites by file, collected while the trials run.
 type Rewrites = Arc<Mutex<Vec<(PathBuf, Rewrite)>>>;
 
-/// One stage's judge.
-type Judge = fn(&Scenario) -> Verdict;
+/// How one stage is judged.
+struct Judge {
+    name: &'static str,
+    /// It makes network namespaces.
+    in_namespaces: bool,
+    /// True for a scenario that expects something of it.
+    is_asked: fn(&Scenario) -> bool,
+    judge: fn(&Scenario) -> Verdict,
+}
 
-const JUDGES: [(&str, Judge); 3] =
-    [("services", judge::services), ("forwarding", judge::forwarding), ("order", judge::order)];
+const JUDGES: [Judge; 5] = [
+    Judge { name: "services", in_namespaces: false, is_asked: |_| true, judge: judge::services },
+    Judge { name: "forwarding", in_namespaces: false, is_asked: |_| true, judge: judge::forwarding },
+    Judge { name: "order", in_namespaces: false, is_asked: |_| true, judge: judge::order },
+    Judge { name: "nft", in_namespaces: true, is_asked: |_| true, judge: judge::nft },
+    Judge { name: "packets", in_namespaces: true, is_asked: Scenario::has_packets, judge: judge::packets },
+];
 
 fn main() -> ExitCode {
+    // Before there are threads: the kernel refuses it afterwards.
+    let entered = pods::userns::enter().map_err(|error| error.to_string());
     let rewrites = Rewrites::default();
     let mut trials = Vec::new();
     for path in files() {
-        trials.extend(trials_of(&path, &rewrites));
+        trials.extend(trials_of(&path, &entered.as_ref().err().cloned(), &rewrites));
     }
     let code = harness::run(trials);
     if std::env::var_os("UPDATE").is_some() {
@@ -41,8 +55,8 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// A trial for each stage; one that fails if the file cannot be read.
-fn trials_of(path: &Path, rewrites: &Rewrites) -> Vec<Trial> {
+/// A trial for each stage that the scenario asks; one that fails if the file cannot be read.
+fn trials_of(path: &Path, refused: &Option<String>, rewrites: &Rewrites) -> Vec<Trial> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let file = format!("scenarios/{name}.scenario");
     let text = fs::read_to_string(path).expect("a readable scenario");
@@ -52,11 +66,16 @@ fn trials_of(path: &Path, rewrites: &Rewrites) -> Vec<Trial> {
             return vec![Trial::new(format!("{name}::parse"), move || Outcome::Failed(error.to_string()))];
         }
     };
-    let trial = |(stage, judge): (&str, Judge)| {
+    let asked = JUDGES.iter().filter(|judge| (judge.is_asked)(&scenario));
+    let trial = |judge: &'static Judge| {
         let (scenario, path, rewrites) = (Arc::clone(&scenario), path.to_owned(), Arc::clone(rewrites));
-        Trial::new(format!("{name}::{stage}"), move || judged(judge(&scenario), &path, &rewrites))
+        let refused = refused.clone().filter(|_| judge.in_namespaces);
+        Trial::new(format!("{name}::{}", judge.name), move || match refused {
+            Some(reason) => Outcome::Skipped(reason),
+            None => judged((judge.judge)(&scenario), &path, &rewrites),
+        })
     };
-    JUDGES.into_iter().map(trial).collect()
+    asked.map(trial).collect()
 }
 
 fn judged(verdict: Verdict, path: &Path, rewrites: &Rewrites) -> Outcome {

@@ -46,9 +46,15 @@ pub fn tcp(destination: SocketAddrV4, patience: Duration) -> Answer {
 /// Sends a datagram from a new port and waits for one.
 #[must_use]
 pub fn udp(destination: SocketAddrV4, patience: Duration) -> Answer {
+    udp_from(0, destination, patience)
+}
+
+/// The same from a port of one's own: datagrams from one port to one destination are one flow to the kernel.
+#[must_use]
+pub fn udp_from(port: u16, destination: SocketAddrV4, patience: Duration) -> Answer {
     let begun = Instant::now();
     let talk = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
         socket.connect(destination)?;
         socket.set_read_timeout(Some(patience))?;
         socket.send(b"?")?;

@@ -25,7 +25,7 @@ pub enum Source {
 pub enum Probe {
     /// A new TCP connection.
     Tcp,
-    /// A UDP datagram from a new port.
+    /// A UDP datagram from a new port, or of a flow that goes on when the sender names its port.
     Udp,
     /// A TCP reset that belongs to no connection, as a late packet of a flow that is forgotten: `late-rst`.
     LateReset,
@@ -36,6 +36,8 @@ pub enum Probe {
 pub struct Packet {
     /// Who sends.
     pub source: Source,
+    /// From which port, for a UDP flow that goes on from step to step: the same port, the same flow.
+    pub port: Option<u16>,
     /// What.
     pub probe: Probe,
     /// Where to.
@@ -89,10 +91,14 @@ impl Probe {
 /// Reads one packet line.
 pub(super) fn parse(line: Line<'_>, facts: &Facts) -> Result<PacketCase, ParseError> {
     let mut words = line.words();
-    let source = parse_source(words.need("the sender: a pod's address or a node's name")?, facts)?;
+    let sender = words.need("the sender: a pod's address or a node's name")?;
+    let (source, port) = parse_source(sender, facts)?;
     words.need_exactly("->")?;
     let probe = words.need("`tcp`, `udp` or `late-rst`")?;
     let probe = match probe.text {
+        _ if port.is_some() && probe.text != "udp" => {
+            return Err(probe.expected("`udp`: only a UDP flow names its port"));
+        }
         "tcp" => Probe::Tcp,
         "udp" => Probe::Udp,
         "late-rst" => Probe::LateReset,
@@ -103,17 +109,20 @@ pub(super) fn parse(line: Line<'_>, facts: &Facts) -> Result<PacketCase, ParseEr
     words.need_exactly("=>")?;
     let outcome = parse_outcome(&mut words)?;
     words.finish()?;
-    Ok(PacketCase { line: line.number, packet: Packet { source, probe, destination }, outcome })
+    Ok(PacketCase { line: line.number, packet: Packet { source, port, probe, destination }, outcome })
 }
 
-fn parse_source(word: Word<'_>, facts: &Facts) -> Result<Source, ParseError> {
+fn parse_source(word: Word<'_>, facts: &Facts) -> Result<(Source, Option<u16>), ParseError> {
     if facts.node(word.text).is_some() {
-        return Ok(Source::Node(word.text.to_owned()));
+        return Ok((Source::Node(word.text.to_owned()), None));
     }
     let what = "the sender: a pod's address or a node's name";
-    let address: Ipv4Addr = word.parse(what)?;
+    let (address, port) = match word.text.parse::<SocketAddrV4>() {
+        Ok(with_port) => (*with_port.ip(), Some(with_port.port())),
+        Err(_) => (word.parse::<Ipv4Addr>(what)?, None),
+    };
     match facts.node_of(IpAddr::V4(address)) {
-        Some(node) if node.address != address => Ok(Source::Pod(address)),
+        Some(node) if node.address != address => Ok((Source::Pod(address), port)),
         _ => Err(word.expected("an address of a node's pod network")),
     }
 }
@@ -159,7 +168,8 @@ impl fmt::Display for Packet {
             Probe::Udp => "udp",
             Probe::LateReset => "late-rst",
         };
-        write!(f, "{} -> {probe} {}", self.source, self.destination)
+        let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
+        write!(f, "{}{port} -> {probe} {}", self.source, self.destination)
     }
 }
 

@@ -39,6 +39,10 @@ fn errors_say_where_and_what() {
             &format!("{HEAD}--- packets\n10.9.9.9 -> tcp\n"),
             "x:5:1: expected an address of a node's pod network, found `10.9.9.9`",
         ),
+        (
+            &format!("{HEAD}--- packets\n10.244.1.5:4000 -> tcp 10.96.0.1:1 => drop\n"),
+            "x:5:20: expected `udp`: only a UDP flow names its port, found `tcp`",
+        ),
         (&format!("{HEAD}--- packets\n\n  10.244.1.5 => tcp\n"), "x:6:14: expected `->`, found `=>`"),
         (
             &format!("{HEAD}--- packets\nworker-1 -> icmp\n"),

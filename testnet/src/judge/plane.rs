@@ -1,0 +1,95 @@
+//! The data planes under test: on each node of a cluster the product's reconciler, fed from the node's table.
+
+use dataplane::forwarding_table::{ForwardingTable, TableChanges};
+use dataplane::reconcile::{self, Reconciler};
+use services::{Changes, Snapshot};
+
+use super::forwarding::node_facts;
+use crate::cluster::{self, Cluster, Namespace};
+use crate::scenario::Facts;
+
+/// A plane that does not do what it is told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The test bed.
+    #[error("no cluster to test in")]
+    Cluster(#[from] cluster::Error),
+    /// The reconciler.
+    #[error("the plane of {node} failed")]
+    Plane {
+        /// Whose.
+        node: String,
+        /// Why.
+        #[source]
+        source: reconcile::Error,
+    },
+}
+
+/// One node's plane.
+#[derive(Debug)]
+pub struct Plane {
+    node: String,
+    namespace: Namespace,
+    table: ForwardingTable,
+    reconciler: Reconciler,
+}
+
+impl Plane {
+    /// Opens the plane in a node's namespace.
+    ///
+    /// # Errors
+    /// The kernel refuses nftables.
+    pub fn open(namespace: &Namespace, table: ForwardingTable) -> Result<Self, Error> {
+        let node = table.facts().name.to_string();
+        let reconciler = namespace.run(Reconciler::open)?;
+        let reconciler = reconciler.map_err(|source| Error::Plane { node: node.clone(), source })?;
+        Ok(Self { node, namespace: namespace.clone(), table, reconciler })
+    }
+
+    /// Takes over what changed and brings it to the kernel.
+    ///
+    /// # Errors
+    /// The kernel refuses it for good.
+    pub fn sync(&mut self, snapshot: &Snapshot, changes: &Changes) -> Result<(), Error> {
+        let touched = self.table.update(snapshot, changes);
+        self.push(&touched)
+    }
+
+    fn push(&mut self, touched: &TableChanges) -> Result<(), Error> {
+        let synced = self.reconciler.sync(&self.table, touched);
+        synced.map(drop).map_err(|source| Error::Plane { node: self.node.clone(), source })
+    }
+
+    /// What the kernel holds, in the text of the stage `nft`.
+    ///
+    /// # Errors
+    /// The kernel's state cannot be read.
+    pub fn dump(&self) -> Result<String, Error> {
+        let lines = self.namespace.run(reconcile::dump)?;
+        let lines = lines.map_err(|source| Error::Plane { node: self.node.clone(), source })?;
+        Ok(lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect())
+    }
+
+    /// The table that it is fed from.
+    #[must_use]
+    pub fn table(&self) -> &ForwardingTable {
+        &self.table
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+/// Opens a plane on every node of the cluster.
+///
+/// # Errors
+/// The kernel refuses nftables.
+pub fn open_all(cluster: &Cluster, facts: &Facts) -> Result<Vec<Plane>, Error> {
+    let nodes = cluster.nodes().iter();
+    nodes
+        .map(|node| Plane::open(node.namespace(), ForwardingTable::new(node_facts(facts, node.facts()))))
+        .collect()
+}
