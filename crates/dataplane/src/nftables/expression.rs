@@ -63,7 +63,7 @@ pub(crate) enum Refusal {
     /// A TCP reset, not rate-limited.
     TcpReset,
     /// ICMP port unreachable, rate-limited by the kernel.
-    PortUnreachable,
+    PortUnreachable(u8),
 }
 
 /// One expression.
@@ -232,8 +232,8 @@ fn write_comparison(data: &mut Writer, register: Register, operator: u32, value:
 fn write_reject(data: &mut Writer, refusal: Refusal) {
     let (kind, code) = match refusal {
         Refusal::TcpReset => (1, 0),
-        // NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_PORT_UNREACH: the same in both families.
-        Refusal::PortUnreachable => (2, 1),
+        // NFT_REJECT_ICMP_UNREACH. The code for either family, ICMPX, is for tables of no family: here it drops.
+        Refusal::PortUnreachable(code) => (0, code),
     };
     data.u32(1, kind);
     data.u8(2, code);

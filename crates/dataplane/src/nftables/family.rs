@@ -17,6 +17,8 @@ pub(crate) struct Family {
     pub(crate) destination: u32,
     /// `ct original … daddr`.
     pub(crate) ct_destination: u32,
+    /// ICMP's code for "port unreachable" (RFC 792: 3).
+    pub(crate) port_unreachable: u8,
     /// nft's id of the address type.
     pub(crate) address_type: u32,
     /// nft's ids of the header and of its fields, for `typeof`.
@@ -34,6 +36,7 @@ pub(crate) const IPV4: Family = Family {
     source: 12,
     destination: 16,
     ct_destination: 20,
+    port_unreachable: 3,
     address_type: 7,
     header: 12,
     source_field: 11,

@@ -52,7 +52,7 @@ pub(super) fn fixed_chains(family: &Family) -> Vec<Chain> {
         rules,
     };
     vec![
-        plain(REFUSE, refuse()),
+        plain(REFUSE, refuse(family)),
         balance_chain(family, 1),
         hooked("raw-prerouting", "filter", PREROUTING, PRIORITY_RAW, answered_arriving(family)),
         hooked("raw-output", "filter", OUTPUT, PRIORITY_RAW, answered_leaving(family)),
@@ -99,13 +99,14 @@ fn service_lookup(family: &Family) -> Vec<Rule> {
 }
 
 /// TCP by reset, which the kernel does not limit; the rest by ICMP.
-fn refuse() -> Vec<Rule> {
+fn refuse(family: &Family) -> Vec<Rule> {
     let reset = vec![
         Expression::TransportProtocol(PROTOCOL),
         Expression::Equal(PROTOCOL, vec![TCP]),
         Expression::Reject(Refusal::TcpReset),
     ];
-    vec![Rule::new("tcp", reset), Rule::new("the rest", vec![Expression::Reject(Refusal::PortUnreachable)])]
+    let unreachable = Expression::Reject(Refusal::PortUnreachable(family.port_unreachable));
+    vec![Rule::new("tcp", reset), Rule::new("the rest", vec![unreachable])]
 }
 
 /// What still goes to a service address after translation must not leave: unallocated addresses, and packets that
