@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::answer::{Context, Outcome, Transport, answer};
-use crate::message::records::{Record, Response, kind_number, rcode_name, read_response};
+use crate::message::records::{Record, Response, kind_name, kind_number, rcode_name, read_response};
 use crate::name::{Name, NameError};
 use crate::zone::Zone;
 
@@ -19,41 +19,58 @@ pub enum LookupError {
     Kind(String),
 }
 
+/// Who has the last word on a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The zone.
+    Zone,
+    /// The forwarder, behind the aliases that the zone gives.
+    Chase,
+    /// The forwarder: the name is not ours.
+    Forward,
+}
+
 /// What the zone says to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// The zone's own answer.
-    Answer(Response),
-    /// An alias that leads outside: the CNAMEs so far.
-    Chase(Response),
-    /// The name is not ours: the forwarder's business.
-    Forward,
+pub struct Lookup {
+    /// The record type asked for.
+    pub kind: u16,
+    /// Who has the last word.
+    pub source: Source,
+    /// The zone's answer; empty when it has none.
+    pub response: Response,
 }
 
 impl Lookup {
     /// The records of the answer section.
     #[must_use]
     pub fn answers(&self) -> &[Record] {
-        match self {
-            Self::Answer(response) | Self::Chase(response) => &response.answers,
-            Self::Forward => &[],
-        }
+        &self.response.answers
     }
 }
 
 impl fmt::Display for Lookup {
-    /// `10.96.0.1 10.96.0.2`, `NXDOMAIN`, `NODATA` or `forward`: the right side of a dump line.
+    /// The right side of a scenario's DNS line: `10.96.0.1 | 10.96.0.2`, `NXDOMAIN`, `NODATA`, and `forward` for names
+    /// that are not ours. A record of another type than the one asked for says so: `CNAME example.com.`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let response = match self {
-            Self::Forward => return f.write_str("forward"),
-            Self::Answer(response) | Self::Chase(response) => response,
-        };
-        if response.answers.is_empty() {
-            return f.write_str(if response.rcode == 0 { "NODATA" } else { rcode_name(response.rcode) });
+        let answers = self.answers();
+        if self.source == Source::Forward {
+            return f.write_str("forward");
         }
-        let texts = response.answers.iter().map(|record| record.data_text().unwrap_or_default());
-        let texts: Vec<_> = texts.map(|text| text.strip_suffix('.').unwrap_or(&text).to_owned()).collect();
-        f.write_str(&texts.join(", "))
+        if answers.is_empty() {
+            let code = self.response.rcode;
+            return f.write_str(if code == 0 { "NODATA" } else { rcode_name(code) });
+        }
+        let mut texts: Vec<String> = answers.iter().map(|record| self.text(record)).collect();
+        texts.sort_unstable();
+        f.write_str(&texts.join(" | "))
+    }
+}
+
+impl Lookup {
+    fn text(&self, record: &Record) -> String {
+        let data = record.data_text().unwrap_or_default();
+        if record.kind == self.kind { data } else { format!("{} {data}", kind_name(record.kind)) }
     }
 }
 
@@ -75,11 +92,35 @@ impl Zone {
         let mut buffer = vec![0; usize::from(u16::MAX)];
         let context = Context { transport: Transport::Tcp, synced: true, rotation: 0 };
         let outcome = answer(self, &packet, context, &mut buffer);
-        let read = |length: usize| read_response(&buffer[..length]).unwrap_or_default();
-        match outcome {
-            Outcome::Reply(length) => Lookup::Answer(read(length)),
-            Outcome::Chase(length) => Lookup::Chase(read(length)),
-            Outcome::Silent | Outcome::Forward => Lookup::Forward,
+        let (source, length) = match outcome {
+            Outcome::Reply(length) => (Source::Zone, length),
+            Outcome::Chase(length) => (Source::Chase, length),
+            Outcome::Silent | Outcome::Forward => (Source::Forward, 0),
+        };
+        Lookup { kind, source, response: read_response(&buffer[..length]).unwrap_or_default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::zone::ZoneConfig;
+
+    #[test]
+    fn the_text_is_that_of_a_scenario() {
+        let zone = Zone::empty(Arc::new(ZoneConfig::cluster("cluster.local").unwrap()));
+        for (name, kind, text) in [
+            ("dns-version.cluster.local", "TXT", "\"1.1.0\""),
+            ("cluster.local", "A", "NODATA"),
+            ("nope.cluster.local", "A", "NXDOMAIN"),
+            ("example.com", "A", "forward"),
+            ("1.2.3.4.in-addr.arpa", "PTR", "forward"),
+        ] {
+            assert_eq!(zone.lookup(name, kind).unwrap().to_string(), text, "{name}");
         }
+        assert!(zone.lookup("a..b", "A").is_err());
+        assert!(zone.lookup("a.b", "AX").is_err());
     }
 }

@@ -8,13 +8,12 @@ use std::net::IpAddr;
 
 use super::services::ServiceKey;
 use super::{Dashed, Kind, ServiceRecords, Zone};
-use crate::lookup::Lookup;
 use crate::message::records::kind_name;
 use crate::message::rtype;
 use crate::name::write_wire;
 
 impl Zone {
-    /// Lines such as `A podinfo.default.svc.cluster.local => 10.96.132.79`: the records of the Kubernetes DNS
+    /// Lines such as `podinfo.default.svc.cluster.local A => 10.96.132.79`: the records of the Kubernetes DNS
     /// specification in the first zone that is no reverse zone, by namespace and Service, without lifetimes. Names that
     /// CoreDNS adds (endpoints of Services with a virtual IP) are left out: they exist, and say nothing new.
     #[must_use]
@@ -65,12 +64,12 @@ impl Zone {
 
     fn dump_line(&self, kind: u16, name: &[u8], lines: &mut Vec<String>) {
         let found = self.lookup_wire(name, kind);
-        if found.answers().is_empty() || matches!(found, Lookup::Forward) {
+        if found.answers().is_empty() {
             return;
         }
         let mut text = String::new();
         if write_wire(&mut text, name).is_ok() {
-            lines.push(format!("{} {} => {found}", kind_name(kind), text.trim_end_matches('.')));
+            lines.push(format!("{} {} => {found}", text.trim_end_matches('.'), kind_name(kind)));
         }
     }
 }
