@@ -10,9 +10,12 @@ use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use tokio::net::TcpStream;
 
+use crate::admission::Admission;
 use crate::authority::{API_CLIENT_NAME, MASTERS};
 use crate::http::server::{self, Tls};
-use crate::http::{Handler, upstream};
+use crate::http::{Api, Handler, upstream};
+use crate::store::Store;
+use crate::store::data_dir::DataDir;
 use crate::{Authority, Error};
 
 /// What a control plane is made with.
@@ -71,6 +74,8 @@ pub struct ControlPlane {
     handler: Handler,
     tls: Tls,
     upstream: upstream::Tls,
+    /// Keeps others out of it.
+    _data_dir: Option<DataDir>,
 }
 
 impl ControlPlane {
@@ -79,9 +84,10 @@ impl ControlPlane {
     /// # Errors
     /// If the data directory is in use, not ours, damaged or not writable, or no certificate can be made.
     pub fn open(config: Config) -> Result<Self, Error> {
-        let authority = match &config.data_dir {
-            Some(dir) => Authority::load_or_create(dir)?,
-            None => Authority::generate()?,
+        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let (store, authority) = match &data_dir {
+            Some(dir) => (Store::open(&dir.store_path()?)?, Authority::load_or_create(dir.path())?),
+            None => (Store::in_memory(), Authority::generate()?),
         };
         let names = config.names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -89,7 +95,8 @@ impl ControlPlane {
         let tls = Tls::new(&identity, authority.ca_pem())?;
         let upstream =
             upstream::Tls::new(&authority.issue_client(API_CLIENT_NAME, &[MASTERS])?, authority.ca_pem())?;
-        Ok(Self { authority, handler: Handler::new(), tls, upstream })
+        let api = Api { store: Arc::new(store), admission: Admission::new(config.service_cidr) };
+        Ok(Self { authority, handler: Handler::new(api), tls, upstream, _data_dir: data_dir })
     }
 
     /// Issues certificates of this cluster.

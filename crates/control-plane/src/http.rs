@@ -7,33 +7,69 @@
 pub(crate) mod server;
 pub(crate) mod upstream;
 
+mod answer;
 mod body;
+mod decode;
+mod delete;
+mod discovery;
+mod events;
 mod health;
+mod negotiate;
+mod openapi;
+mod patch;
+mod pod_stream;
+mod query;
+mod read;
+mod request;
+mod respond;
+mod route;
+mod strategy;
+mod subresource;
 mod user;
+mod watch;
+mod write;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use objects::status::Status;
 
+use crate::admission::Admission;
+use crate::store::Store;
 pub(crate) use body::ResponseBody;
 pub(crate) use user::User;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// What every request works on.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) store: Arc<Store>,
+    pub(crate) admission: Admission,
+}
+
 /// Answers requests. Cheap to clone; every clone is the same API.
 #[derive(Clone)]
 pub(crate) struct Handler {
+    api: Api,
     nodes: Option<upstream::Nodes>,
+    stopping: Option<tokio::sync::watch::Receiver<bool>>,
 }
 
 impl Handler {
-    pub(crate) fn new() -> Self {
-        Self { nodes: None }
+    pub(crate) fn new(api: Api) -> Self {
+        Self { api, nodes: None, stopping: None }
     }
 
     /// The same API, able to reach nodes for exec and logs.
     pub(crate) fn with_nodes(mut self, nodes: upstream::Nodes) -> Self {
         self.nodes = Some(nodes);
+        self
+    }
+
+    /// The same API, whose watches end when `stopping` becomes true.
+    pub(crate) fn with_stopping(mut self, stopping: tokio::sync::watch::Receiver<bool>) -> Self {
+        self.stopping = Some(stopping);
         self
     }
 
@@ -44,20 +80,15 @@ impl Handler {
         B::Error: Into<Error>,
     {
         let (parts, body) = request.into_parts();
-        self.answer(user, parts, body).await.unwrap_or_else(|status| body::status(&status))
-    }
-
-    async fn answer<B>(
-        &self,
-        user: Option<User>,
-        parts: http::request::Parts,
-        _body: B,
-    ) -> Result<Response<ResponseBody>, Status> {
-        if let Some(response) = health::answer(parts.uri.path()) {
-            return Ok(response);
+        let line =
+            tracing::enabled!(tracing::Level::DEBUG).then(|| format!("{} {}", parts.method, parts.uri));
+        let response =
+            self.answer(user.as_ref(), parts, body).await.unwrap_or_else(|status| body::status(&status));
+        if let Some(line) = line {
+            let who = user.as_ref().map_or("anonymous", |user| user.name.as_str());
+            tracing::debug!(status = response.status().as_u16(), who, "{line}");
         }
-        user.ok_or_else(Status::unauthorized)?;
-        Err(Status::unknown_path())
+        response
     }
 }
 

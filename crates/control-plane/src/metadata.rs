@@ -1,13 +1,17 @@
 //! What the server writes into an object's metadata.
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use objects::resource::Resource;
 use serde_json::{Map, Value, json};
 
 /// The time as metadata holds it: RFC 3339, whole seconds, UTC.
 pub(crate) fn now() -> String {
-    let now = Timestamp::now();
-    now.round(Unit::Second).unwrap_or(now).to_string()
+    at(Timestamp::now())
+}
+
+/// `time` as metadata holds it.
+pub(crate) fn at(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
 /// The object's metadata, made if it has none.

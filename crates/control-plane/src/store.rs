@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::Error;
 pub(crate) use disk::Disk;
-pub(crate) use transaction::Transaction;
+pub(crate) use transaction::{Transaction, decode};
 use window::Window;
 pub(crate) use window::{Change, Event, TooOld};
 

@@ -10,4 +10,5 @@ pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod strategic_merge;
 pub mod validate;

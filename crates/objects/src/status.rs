@@ -113,6 +113,15 @@ impl Status {
         Self::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// 422: an option of a list or watch does not go with the others.
+    pub fn forbidden_option(option: &str, why: &str) -> Self {
+        let error = FieldError::forbidden(option, why);
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {error}");
+        let mut status = Self::new(422, "Invalid", message);
+        status.details = Some(details("", "meta.k8s.io", "ListOptions"));
+        status.detail("causes", json!([error.cause()]))
+    }
+
     /// 403: the namespace is going away.
     pub fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
         let why =
@@ -154,6 +163,20 @@ impl Status {
     /// 415 for a media type that is known and not served yet; `what` is the subject of the sentence.
     pub fn not_supported_yet(what: &str) -> Self {
         Self::new(415, "UnsupportedMediaType", format!("{what} is not supported yet"))
+    }
+
+    /// 422: the patch does not fit the object.
+    pub fn unprocessable(why: impl Into<String>) -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        Self::new(422, "Invalid", message).with_cause("UnexpectedServerResponse", &why.into(), None)
+    }
+
+    /// 413: a JSON patch has more operations than are carried out.
+    pub fn too_many_operations(count: usize, limit: usize) -> Self {
+        let message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {limit}, got {count}"
+        );
+        Self::new(413, "RequestEntityTooLarge", message)
     }
 
     /// 413: the body is longer than `limit` bytes.

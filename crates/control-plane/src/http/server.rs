@@ -90,6 +90,7 @@ pub(crate) async fn serve(
     let listener = TcpListener::from_std(listener).map_err(Error::Listen)?;
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopping) = watch::channel(false);
+    let handler = handler.with_stopping(stopping.clone());
     let accept = async {
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

@@ -60,6 +60,11 @@ impl<'a> Transaction<'a> {
         self.events.push(Arc::new(Event { revision, key: key.clone(), change, object, previous }));
     }
 
+    /// Forgets what was put and deleted: a dry run ends here.
+    pub(crate) fn discard(&mut self) {
+        self.events.clear();
+    }
+
     pub(super) fn into_events(self) -> Vec<Arc<Event>> {
         self.events
     }

@@ -1,0 +1,92 @@
+//! PATCH: four languages for saying what to change, three of which are spoken.
+//!
+//! The patch is applied inside the transaction, so two patches of one object never lose each other and no retry is needed.
+//! The result is decoded like a whole object: it must be one.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use objects::resource::Resource;
+use objects::status::Status;
+use serde_json::Value;
+
+use super::query::FieldValidation;
+use super::{decode, events, request};
+use crate::admission::Warnings;
+
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+const SPOKEN: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC];
+/// Most operations of a JSON patch, as upstream's.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// A patch that has been read.
+pub(super) enum Patch {
+    /// RFC 6902.
+    Json(json_patch::Patch),
+    /// RFC 7386.
+    Merge(Value),
+    /// Kubernetes' own: lists are merged by key.
+    Strategic(Value),
+}
+
+impl Patch {
+    pub(super) fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Status> {
+        match request::media_type(headers) {
+            JSON_PATCH => json_patch(body),
+            MERGE_PATCH => parsed(body).map(Self::Merge),
+            STRATEGIC => parsed(body).map(Self::Strategic),
+            APPLY | "application/apply-patch+cbor" => {
+                Err(Status::not_supported_yet("server-side apply (application/apply-patch+yaml)"))
+            }
+            _ => Err(Status::unsupported_media_type(SPOKEN)),
+        }
+    }
+
+    /// What the patch makes of `object`.
+    pub(super) fn apply(&self, kind: (&str, &str), object: &Value) -> Result<Value, Status> {
+        let mut patched = object.clone();
+        match self {
+            Self::Json(patch) => {
+                json_patch::patch(&mut patched, patch).map_err(|e| Status::unprocessable(e.to_string()))?
+            }
+            Self::Merge(patch) => json_patch::merge(&mut patched, patch),
+            Self::Strategic(patch) => objects::strategic_merge::apply(kind.0, kind.1, &mut patched, patch)
+                .map_err(|error| Status::bad_request(error.to_string()))?,
+        }
+        Ok(patched)
+    }
+
+    /// The object of `resource` that the patch makes of the stored one.
+    pub(super) fn apply_to(
+        &self,
+        resource: &'static Resource,
+        stored: &Value,
+        validation: FieldValidation,
+    ) -> Result<(Value, Warnings), Status> {
+        let old = events::from_stored(resource, stored.clone());
+        let patched = self.apply((resource.group, resource.kind), &old)?;
+        let (object, warnings) = decode::object(resource, &Bytes::from(patched.to_string()), validation)?;
+        Ok((events::to_stored(resource, object), warnings))
+    }
+}
+
+fn json_patch(body: &Bytes) -> Result<Patch, Status> {
+    let patch: json_patch::Patch = serde_json::from_slice(body)
+        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    if patch.0.len() > MAX_OPERATIONS {
+        return Err(Status::too_many_operations(patch.0.len(), MAX_OPERATIONS));
+    }
+    Ok(Patch::Json(patch))
+}
+
+fn parsed(body: &Bytes) -> Result<Value, Status> {
+    let patch: Value = serde_json::from_slice(body)
+        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    if patch.is_object() {
+        Ok(patch)
+    } else {
+        Err(Status::bad_request("error decoding patch: it is not an object"))
+    }
+}

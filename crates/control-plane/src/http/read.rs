@@ -1,0 +1,112 @@
+//! GET of one object and of collections.
+//!
+//! A list is always all of it, at the latest revision: `limit` is ignored, which the API allows and which no client
+//! notices but by the missing second request.
+
+use std::sync::Arc;
+
+use objects::resource::Resource;
+use objects::selector::{FieldSelector, LabelSelector};
+use objects::status::Status;
+use serde_json::Value;
+
+use super::query::Query;
+use super::route::Target;
+use super::{Api, events, write};
+use crate::store::{Key, Stored, decode};
+
+/// Which objects a request means.
+#[derive(Clone, Debug)]
+pub(super) struct Matcher {
+    labels: LabelSelector,
+    fields: FieldSelector,
+    name: Option<String>,
+}
+
+impl Matcher {
+    pub(super) fn new(target: &Target, query: &Query) -> Result<Self, Status> {
+        let labels =
+            LabelSelector::parse(&query.label_selector).map_err(|e| Status::bad_request(e.to_string()))?;
+        let fields = events::stored_resource(target.resource);
+        let fields = FieldSelector::parse(fields, &query.field_selector)
+            .map_err(|e| Status::bad_request(e.to_string()))?;
+        Ok(Self { labels, fields, name: target.name.clone() })
+    }
+
+    /// True if everything matches, so that nothing needs to be decoded.
+    pub(super) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty() && self.name.is_none()
+    }
+
+    pub(super) fn matches(&self, object: &Value) -> bool {
+        self.name.as_deref().is_none_or(|name| object["metadata"]["name"] == name)
+            && self.labels.matches_object(object)
+            && self.fields.matches_object(object)
+    }
+
+    /// The object, if it matches.
+    pub(super) fn decode_matching(&self, stored: &Stored) -> Option<Value> {
+        Some(decode(stored)).filter(|object| self.matches(object))
+    }
+}
+
+/// One object.
+pub(super) fn get(api: &Api, target: &Target) -> Result<Arc<Stored>, Status> {
+    let key = Key::new(target.resource, target.namespace(), target.name());
+    api.store.get(&key).ok_or_else(|| Status::not_found(target.resource, target.name()))
+}
+
+/// A collection at a revision.
+pub(super) struct List {
+    pub(super) objects: Vec<Arc<Stored>>,
+    pub(super) revision: u64,
+}
+
+pub(super) fn list(api: &Api, target: &Target, query: &Query, matcher: &Matcher) -> Result<List, Status> {
+    check_revision(api, query)?;
+    let (mut objects, revision) = api.store.list(&write::collection_prefix(target));
+    if !matcher.is_everything() {
+        objects.retain(|stored| matcher.decode_matching(stored).is_some());
+    }
+    Ok(List { objects, revision })
+}
+
+fn check_revision(api: &Api, query: &Query) -> Result<(), Status> {
+    if query.send_initial_events.is_some() {
+        return Err(Status::forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    if !query.continue_token.is_empty() {
+        return Err(Status::continue_expired());
+    }
+    let matching = query.resource_version_match.as_str();
+    let forbidden = |why: &str| Err(Status::forbidden_option("resourceVersionMatch", why));
+    match (query.resource_version.as_str(), matching) {
+        ("", "") => return Ok(()),
+        ("", _) => return forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"),
+        ("0", "Exact") => {
+            return forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+        (_, "" | "NotOlderThan" | "Exact") => {}
+        (_, other) => {
+            return Err(Status::bad_request(format!("unsupported resourceVersionMatch: \"{other}\"")));
+        }
+    }
+    let (asked, current) = (revision(&query.resource_version)?, api.store.revision());
+    if asked > current {
+        return Err(Status::too_large_revision(asked, current));
+    }
+    if matching == "Exact" && asked < current {
+        return Err(Status::expired(asked, current));
+    }
+    Ok(())
+}
+
+/// The number in `resourceVersion`.
+pub(super) fn revision(text: &str) -> Result<u64, Status> {
+    text.parse().map_err(|_| Status::bad_request(format!("invalid resource version \"{text}\"")))
+}
+
+/// The kind of a list of the resource.
+pub(super) fn list_kind(resource: &Resource) -> String {
+    format!("{}List", resource.kind)
+}
