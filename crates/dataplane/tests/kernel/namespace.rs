@@ -63,6 +63,11 @@ impl Namespace {
         self.pid
     }
 
+    /// Runs a closure on a new thread in the namespace.
+    pub(crate) fn start<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.run(|| std::thread::spawn(job))
+    }
+
     /// Runs a closure in the namespace and waits for its result. A panic in it is a panic here.
     pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (result, answer) = channel();

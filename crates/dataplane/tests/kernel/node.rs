@@ -2,7 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
 
 use crate::namespace::{Namespace, ip};
 
@@ -17,6 +22,9 @@ pub(crate) fn set_up() {
     ip("link set lo up");
     ip(&format!("addr add {NODE}/32 dev lo"));
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    // Nothing but what the tests send shall be counted on the wire.
+    std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+    std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
     ip("link add wire type veth peer name wire-peer");
     ip("link set wire up");
     ip("link set wire-peer up");
@@ -151,4 +159,123 @@ fn answer(result: std::io::Result<String>, start: Instant) -> Answer {
         }
         Err(_) => Answer::Nothing,
     }
+}
+
+/// A server that ends when dropped.
+pub(crate) struct Server {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// As [`serve`], until dropped.
+pub(crate) fn serve_at(address: SocketAddr) -> Server {
+    const TURN: Duration = Duration::from_millis(5);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = |stop: &std::sync::Arc<std::sync::atomic::AtomicBool>| {
+        let stop = std::sync::Arc::clone(stop);
+        move || stop.load(std::sync::atomic::Ordering::SeqCst)
+    };
+    let (tcp_stopped, udp_stopped) = (stopped(&stop), stopped(&stop));
+    let listener = TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(TURN)).unwrap();
+    let tcp = std::thread::spawn(move || {
+        while !tcp_stopped() {
+            match listener.accept() {
+                Ok((mut stream, peer)) => {
+                    let _ = stream.write_all(format!("{} {}", address.ip(), peer.ip()).as_bytes());
+                }
+                Err(_) => std::thread::sleep(TURN),
+            }
+        }
+    });
+    let udp = std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while !udp_stopped() {
+            if let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(format!("{} {}", address.ip(), peer.ip()).as_bytes(), peer);
+            }
+        }
+    });
+    Server { stop, threads: vec![tcp, udp] }
+}
+
+/// Serves TCP by sending back what comes, until the test's process ends.
+pub(crate) fn echo(address: SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+}
+
+/// A connection that stays.
+pub(crate) struct Conversation(TcpStream);
+
+impl Conversation {
+    pub(crate) fn open(to: &str) -> Self {
+        let stream = TcpStream::connect_timeout(&to.parse().unwrap(), PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Says something and hears it back.
+    pub(crate) fn say(mut self, text: &str) -> Self {
+        self.0.write_all(text.as_bytes()).unwrap();
+        let mut heard = vec![0; text.len()];
+        self.0.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, text.as_bytes());
+        self
+    }
+}
+
+/// Sends UDP packets, each from a socket of its own, for some time. How many, and how many of them were refused or
+/// not answered.
+pub(crate) fn flood(to: &str, time: Duration) -> (u32, u32) {
+    let to: SocketAddr = to.parse().unwrap();
+    let end = Instant::now() + time;
+    let (mut sent, mut failed) = (0, 0);
+    while Instant::now() < end {
+        sent += 1;
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.connect(to).unwrap();
+        let mut buffer = [0; 64];
+        if socket.send(b"?").and_then(|_| socket.recv(&mut buffer)).is_err() {
+            failed += 1;
+        }
+    }
+    (sent, failed)
+}
+
+/// Packets that left the node on the wire, requests for a neighbour's address included.
+pub(crate) fn sent_on_wire() -> u64 {
+    const SENT_PACKETS: usize = 10;
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let line = table.lines().find(|line| line.trim().starts_with("wire:")).unwrap();
+    line.split_whitespace().nth(SENT_PACKETS).unwrap().parse().unwrap()
+}
+
+/// Sends a TCP FIN of a connection that nobody knows, so that connection tracking calls it invalid.
+pub(crate) fn stray_fin(from: &str, to: &str) {
+    let (from, to): (Ipv4Addr, std::net::SocketAddrV4) = (from.parse().unwrap(), to.parse().unwrap());
+    let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0];
+    packet.extend_from_slice(&from.octets());
+    packet.extend_from_slice(&to.ip().octets());
+    packet.extend_from_slice(&40000u16.to_be_bytes());
+    packet.extend_from_slice(&to.port().to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x01, 4, 0, 0, 0, 0, 0]);
+    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
+    let result = sendto(raw.as_raw_fd(), &packet, &SockaddrIn::from(to), MsgFlags::empty());
+    assert!(matches!(result, Ok(_) | Err(nix::errno::Errno::EPERM)), "{result:?}");
 }
