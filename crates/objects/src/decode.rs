@@ -13,7 +13,7 @@ use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 use visitor::{Findings, MessageSeed};
 
-pub use canonical::canonicalize;
+pub use canonical::{assemble, canonicalize};
 pub use scalar::quantity;
 
 /// An object read from a body.

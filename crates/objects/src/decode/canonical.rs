@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// Takes a message's fields out of `given` in the table's order, completed by what is always written. Fields that the message
 /// does not have, and nulls, are dropped.
-pub(super) fn assemble(message: &'static Message, given: &mut Map<String, Value>) -> Map<String, Value> {
+pub fn assemble(message: &'static Message, given: &mut Map<String, Value>) -> Map<String, Value> {
     let mut fields = Map::new();
     extend(message, given, &mut fields);
     fields

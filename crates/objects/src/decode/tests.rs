@@ -180,3 +180,15 @@ fn quantities() {
         assert_eq!(quantity(text).as_deref(), expected, "{text}");
     }
 }
+
+#[test]
+fn hostile_bodies_are_refused() {
+    let nested = format!("{}1{}", "{\"a\":".repeat(1000), "}".repeat(1000));
+    let deep = format!("{{\"metadata\":{{\"managedFields\":[{{\"fieldsV1\":{nested}}}]}}}}");
+    assert!(refusal("v1", "Service", &deep).contains("recursion limit exceeded"));
+    let wide = format!(r#"{{"spec":{{"ports":[{}{{}}]}}}}"#, "{},".repeat(300_000));
+    assert!(
+        refusal("v1", "Service", &wide)
+            .ends_with("more than 200000 objects in one body at line 1 column 600022")
+    );
+}

@@ -14,6 +14,8 @@ use std::fmt;
 
 /// Complaints about one message are limited, so that a hostile body cannot fill the log.
 const STRICT_LIMIT: usize = 100;
+/// Messages in one body: an empty one takes three bytes there and hundreds in memory.
+const MESSAGES_LIMIT: usize = 200_000;
 
 /// What a walk found.
 #[derive(Debug, Default)]
@@ -22,6 +24,7 @@ pub(super) struct Findings {
     pub(super) strict: Vec<String>,
     /// The first value of a wrong type.
     pub(super) mismatch: Option<String>,
+    messages: usize,
     strict_path: Vec<String>,
     go_path: Vec<&'static str>,
     go_message: &'static str,
@@ -223,6 +226,10 @@ fn read_message<'de, A: MapAccess<'de>>(
     findings: &mut Findings,
     mut entries: A,
 ) -> Result<Value, A::Error> {
+    findings.messages += 1;
+    if findings.messages > MESSAGES_LIMIT {
+        return Err(A::Error::custom(format!("more than {MESSAGES_LIMIT} objects in one body")));
+    }
     let mut given = Map::new();
     let mut seen: HashSet<String> = HashSet::new();
     while let Some(name) = entries.next_key::<String>()? {
