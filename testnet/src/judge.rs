@@ -3,6 +3,7 @@
 //! A judge plays the scenario's steps through the real code of its stage and returns a [`Report`]; it never prints and
 //! never stops at the first difference. A stage that cannot run on this machine says so by [`Verdict::Skipped`].
 
+mod dns;
 mod feed;
 mod forwarding;
 mod nft;
@@ -10,15 +11,18 @@ mod order;
 mod packets;
 pub mod plane;
 mod services;
+mod wire;
 
 use std::fmt::Write as _;
 
+pub use dns::{decode, dns, encode, zone};
 pub use feed::Feed;
 pub use forwarding::{Tables, forwarding, node_facts};
 pub use nft::nft;
 pub use order::{Order, interleave, order};
 pub use packets::packets;
 pub use services::services;
+pub use wire::wire;
 
 use crate::scenario::{Dump, Rewrite};
 

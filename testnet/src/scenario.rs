@@ -66,6 +66,8 @@ pub enum Stage {
     Forwarding,
     /// One node's nftables table, as the kernel holds it.
     Nft,
+    /// The DNS zone.
+    Zone,
 }
 
 impl Stage {
@@ -77,6 +79,7 @@ impl Stage {
             Self::Skipped => "skipped",
             Self::Forwarding => "forwarding",
             Self::Nft => "nft",
+            Self::Zone => "zone",
         }
     }
 }
@@ -115,6 +118,13 @@ impl Scenario {
     #[must_use]
     pub fn has_packets(&self) -> bool {
         self.steps.iter().any(|step| !step.packets.is_empty())
+    }
+
+    /// True when it asks DNS, or expects something of the zone.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        let zone = |step: &Step| step.dumps.iter().any(|dump| dump.stage == Stage::Zone);
+        self.has_queries() || self.steps.iter().any(zone)
     }
 
     /// True when it asks DNS.

@@ -4,6 +4,9 @@
 //! across its steps, object by object in order, and reach the stages in batches of random size.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use ::dns::zone::Zone;
 
 use super::forwarding::Tables;
 use super::{Feed, Report, Verdict};
@@ -70,10 +73,17 @@ pub fn order(scenario: &Scenario) -> Verdict {
             base..base + ORDERS
         }
     };
-    let expected = State::in_order(scenario);
     let mut report = Report::default();
+    let zone = match super::zone(&scenario.facts) {
+        Ok(zone) => zone,
+        Err(error) => {
+            report.fail(&scenario.file, 1, error);
+            return Verdict::Judged(report);
+        }
+    };
+    let expected = State::built(scenario, &zone);
     for seed in seeds {
-        let shown = State::mixed(scenario, seed);
+        let shown = State::mixed(scenario, &zone, seed);
         if shown != expected {
             let line = scenario.steps[0].line;
             let difference = expected.difference(&shown);
@@ -92,9 +102,35 @@ pub fn order(scenario: &Scenario) -> Verdict {
 #[derive(Debug, PartialEq, Eq)]
 struct State(Vec<(String, String)>);
 
+/// The stages that are fed by updates.
+struct Stages<'a> {
+    scenario: &'a Scenario,
+    feed: Feed,
+    tables: Tables,
+    zone: Zone,
+}
+
+impl<'a> Stages<'a> {
+    fn new(scenario: &'a Scenario, zone: &Zone) -> Self {
+        let facts = &scenario.facts;
+        Self { scenario, feed: Feed::new(facts), tables: Tables::new(facts), zone: zone.clone() }
+    }
+
+    fn update(&mut self) {
+        let (snapshot, changes) = (self.feed.model.snapshot(), self.feed.model.take_changes());
+        self.tables.update(&snapshot, &changes);
+        self.zone = self.zone.update(&snapshot, &changes, 0);
+    }
+
+    fn state(&self) -> State {
+        State::of(self.scenario, &self.feed, &self.tables, &self.zone)
+    }
+}
+
 impl State {
-    fn of(scenario: &Scenario, feed: &Feed, tables: &Tables) -> Self {
+    fn of(scenario: &Scenario, feed: &Feed, tables: &Tables, zone: &Zone) -> Self {
         let mut texts = vec![("services".to_owned(), feed.model.snapshot().to_string())];
+        texts.push(("zone".to_owned(), zone.to_string()));
         for node in &scenario.facts.nodes {
             texts.push((format!("forwarding {}", node.name), tables.text(&node.name)));
         }
@@ -102,27 +138,26 @@ impl State {
     }
 
     /// Everything at once, built from the last snapshot.
-    fn in_order(scenario: &Scenario) -> Self {
+    fn built(scenario: &Scenario, zone: &Zone) -> Self {
         let mut feed = Feed::new(&scenario.facts);
         scenario.steps.iter().flat_map(|step| &step.events).for_each(|event| feed.play(event));
-        let tables = Tables::build(&scenario.facts, &feed.model.snapshot());
-        Self::of(scenario, &feed, &tables)
+        let snapshot = feed.model.snapshot();
+        let tables = Tables::build(&scenario.facts, &snapshot);
+        let zone = Zone::build(Arc::new(zone.config().clone()), &snapshot, 0);
+        Self::of(scenario, &feed, &tables, &zone)
     }
 
-    fn mixed(scenario: &Scenario, seed: u64) -> Self {
+    fn mixed(scenario: &Scenario, zone: &Zone, seed: u64) -> Self {
         let mut order = Order::seeded(seed);
-        let mut feed = Feed::new(&scenario.facts);
-        let mut tables = Tables::new(&scenario.facts);
+        let mut stages = Stages::new(scenario, zone);
         for event in interleave(scenario.steps.iter().flat_map(|step| &step.events), &mut order) {
-            feed.play(event);
+            stages.feed.play(event);
             if order.below(2) == 0 {
-                let changes = feed.model.take_changes();
-                tables.update(&feed.model.snapshot(), &changes);
+                stages.update();
             }
         }
-        let changes = feed.model.take_changes();
-        tables.update(&feed.model.snapshot(), &changes);
-        Self::of(scenario, &feed, &tables)
+        stages.update();
+        stages.state()
     }
 
     fn difference(&self, other: &Self) -> String {

@@ -5,8 +5,7 @@ use super::text::{Line, ParseError, Words};
 use super::{Dump, Facts, Scenario, Stage, Step, facts, objects, packet, query};
 
 /// Sections, for the error message.
-const SECTIONS: &str =
-    "`facts`, `objects`, `apply`, `delete`, `services`, `skipped`, `forwarding`, `nft`, `dns` or `packets`";
+const SECTIONS: &str = "`facts`, `objects`, `apply`, `delete`, `services`, `skipped`, `forwarding`, `nft`, `zone`, `dns` or `packets`";
 
 pub(super) fn parse(file: &str, text: &str) -> Result<Scenario, ParseError> {
     let (heading, sections) = cut(file, text)?;
@@ -80,6 +79,7 @@ fn parse_expectation(
         "skipped" => step.dumps.push(parse_dump(section, Stage::Skipped, words, facts)?),
         "forwarding" => step.dumps.push(parse_dump(section, Stage::Forwarding, words, facts)?),
         "nft" => step.dumps.push(parse_dump(section, Stage::Nft, words, facts)?),
+        "zone" => step.dumps.push(parse_dump(section, Stage::Zone, words, facts)?),
         "dns" => {
             words.finish()?;
             step.queries.extend(said.map(query::parse).collect::<Result<Vec<_>, _>>()?);

@@ -1,7 +1,6 @@
-//! DNS lines: `podinfo.default.svc.cluster.local A => 10.96.132.79`.
+//! DNS lines: `A podinfo.default.svc.cluster.local => 10.96.132.79`, as `sluice dump dns` prints them.
 //!
-//! Answers are compared as sets, each in the zone file's notation without owner and TTL; a record of another type than
-//! the one asked for says so: `CNAME example.com.`, `SRV 0 50 80 a.b.`.
+//! Answers are compared as sets, without owner and TTL, names without their last dot: `0 50 5432 db-0.db.default.…`.
 
 use std::fmt;
 
@@ -13,7 +12,7 @@ const TYPES: [&str; 9] = ["A", "AAAA", "CNAME", "SRV", "PTR", "TXT", "SOA", "NS"
 /// What DNS must answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// These records and no others, sorted: `10.96.132.79`, or `CNAME x.` when the type is not the one asked for.
+    /// These records and no others, sorted; a CNAME on the way is one of them.
     Records(Vec<String>),
     /// Neither the name nor one below it exists.
     NxDomain,
@@ -41,14 +40,14 @@ pub struct QueryCase {
 /// Reads one DNS line.
 pub(super) fn parse(line: Line<'_>) -> Result<QueryCase, ParseError> {
     let mut words = line.words();
-    let name = words.need("a DNS name")?.text.trim_end_matches('.').to_owned();
     let types = format!("a record type ({})", TYPES.join(", "));
     let kind = words.need(&types)?;
     if !TYPES.contains(&kind.text) {
         return Err(kind.expected(types));
     }
+    let name = words.need("a DNS name")?.text.trim_end_matches('.').to_owned();
     words.need_exactly("=>")?;
-    let what = "`NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED` or records joined by `|`";
+    let what = "`NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED` or records joined by `, `";
     let first = words.need(what)?;
     let expected = match first.text {
         "NXDOMAIN" => Expected::NxDomain,
@@ -56,14 +55,11 @@ pub(super) fn parse(line: Line<'_>) -> Result<QueryCase, ParseError> {
         "SERVFAIL" => Expected::ServFail,
         "REFUSED" => Expected::Refused,
         _ => {
-            let mut records = vec![first.text.to_owned()];
+            let mut text = first.text.to_owned();
             while let Some(word) = words.take() {
-                match (word.text, records.last_mut()) {
-                    ("|", _) => records.push(words.need("a record")?.text.to_owned()),
-                    (text, Some(record)) => *record += &format!(" {text}"),
-                    (_, None) => {}
-                }
+                text += &format!(" {}", word.text);
             }
+            let mut records: Vec<String> = text.split(", ").map(str::to_owned).collect();
             records.sort_unstable();
             Expected::Records(records)
         }
@@ -75,7 +71,7 @@ pub(super) fn parse(line: Line<'_>) -> Result<QueryCase, ParseError> {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Records(records) => f.write_str(&records.join(" | ")),
+            Self::Records(records) => f.write_str(&records.join(", ")),
             Self::NxDomain => f.write_str("NXDOMAIN"),
             Self::NoData => f.write_str("NODATA"),
             Self::ServFail => f.write_str("SERVFAIL"),
@@ -86,6 +82,6 @@ impl fmt::Display for Expected {
 
 impl fmt::Display for QueryCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} => {}", self.name, self.kind, self.expected)
+        write!(f, "{} {} => {}", self.kind, self.name, self.expected)
     }
 }
