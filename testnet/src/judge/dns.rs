@@ -58,7 +58,7 @@ fn ask(zone: &Zone, case: &QueryCase) -> Result<String, String> {
     let context = Context { transport: Transport::Udp, synced: true, rotation: 0 };
     let mut buffer = vec![0; 65_535];
     match answer(zone, &packet, context, &mut buffer) {
-        Outcome::Reply(length) | Outcome::Chase(length) => decode(&buffer[..length]),
+        Outcome::Reply(length) | Outcome::Chase(length) => decode(case, &buffer[..length]),
         // No scenario has an upstream server.
         Outcome::Forward => Ok(Expected::ServFail.to_string()),
         Outcome::Silent => Err("nothing".to_owned()),
@@ -82,12 +82,12 @@ pub fn encode(case: &QueryCase) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// The message is no proper answer to the question; says why.
-pub fn decode(packet: &[u8]) -> Result<String, String> {
+pub fn decode(case: &QueryCase, packet: &[u8]) -> Result<String, String> {
     let message = Message::from_bytes(packet).map_err(|error| format!("no DNS message: {error}"))?;
     if message.metadata.id != 0x5eed || message.metadata.message_type != MessageType::Response {
         return Err("an answer to another question".to_owned());
     }
-    let mut records: Vec<String> = message.answers.iter().map(written).collect();
+    let mut records: Vec<String> = message.answers.iter().map(|record| written(&case.kind, record)).collect();
     records.sort_unstable();
     let expected = match message.metadata.response_code {
         ResponseCode::NXDomain => Expected::NxDomain,
@@ -105,11 +105,12 @@ pub fn decode(packet: &[u8]) -> Result<String, String> {
     Ok(expected.to_string())
 }
 
-/// A record's data; names in lower case and without their last dot.
-fn written(record: &Record) -> String {
+/// `10.96.132.79`, or with its type when that is not the one asked for. Names are compared without case.
+fn written(kind: &str, record: &Record) -> String {
     let data = record.data.to_string();
     match record.record_type() {
         RecordType::TXT => format!("\"{}\"", data.trim_matches('"')),
-        _ => data.trim_end_matches('.').to_lowercase(),
+        own if own.to_string() == kind => data.to_lowercase(),
+        other => format!("{other} {}", data.to_lowercase()),
     }
 }

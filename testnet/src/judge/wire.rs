@@ -123,7 +123,7 @@ fn judge(
     };
     let answers = client.run(move || [("udp", ask_udp(&query, server)), ("tcp", ask_tcp(&query, server))])?;
     for (transport, answer) in answers {
-        let answered = answer.and_then(|packet| decode(&packet)).unwrap_or_else(|problem| problem);
+        let answered = answer.and_then(|packet| decode(case, &packet)).unwrap_or_else(|problem| problem);
         if answered != case.expected.to_string() {
             let from = client.address();
             report.fail(

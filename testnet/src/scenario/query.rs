@@ -1,6 +1,7 @@
-//! DNS lines: `A podinfo.default.svc.cluster.local => 10.96.132.79`, as `sluice dump dns` prints them.
+//! DNS lines: `podinfo.default.svc.cluster.local A => 10.96.132.79`, as `sluice dump dns` prints them.
 //!
-//! Answers are compared as sets, without owner and TTL, names without their last dot: `0 50 5432 db-0.db.default.…`.
+//! Answers are compared as sets, without owner and TTL; a record of another type than the one asked for says so:
+//! `CNAME example.com.`
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ const TYPES: [&str; 9] = ["A", "AAAA", "CNAME", "SRV", "PTR", "TXT", "SOA", "NS"
 /// What DNS must answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// These records and no others, sorted; a CNAME on the way is one of them.
+    /// These records and no others, sorted: `10.96.132.79`, or `CNAME x.` when the type is not the one asked for.
     Records(Vec<String>),
     /// Neither the name nor one below it exists.
     NxDomain,
@@ -40,14 +41,14 @@ pub struct QueryCase {
 /// Reads one DNS line.
 pub(super) fn parse(line: Line<'_>) -> Result<QueryCase, ParseError> {
     let mut words = line.words();
+    let name = words.need("a DNS name")?.text.trim_end_matches('.').to_owned();
     let types = format!("a record type ({})", TYPES.join(", "));
     let kind = words.need(&types)?;
     if !TYPES.contains(&kind.text) {
         return Err(kind.expected(types));
     }
-    let name = words.need("a DNS name")?.text.trim_end_matches('.').to_owned();
     words.need_exactly("=>")?;
-    let what = "`NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED` or records joined by `, `";
+    let what = "`NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED` or records joined by `|`";
     let first = words.need(what)?;
     let expected = match first.text {
         "NXDOMAIN" => Expected::NxDomain,
@@ -59,7 +60,7 @@ pub(super) fn parse(line: Line<'_>) -> Result<QueryCase, ParseError> {
             while let Some(word) = words.take() {
                 text += &format!(" {}", word.text);
             }
-            let mut records: Vec<String> = text.split(", ").map(str::to_owned).collect();
+            let mut records: Vec<String> = text.split(" | ").map(str::to_owned).collect();
             records.sort_unstable();
             Expected::Records(records)
         }
@@ -71,7 +72,7 @@ pub(super) fn parse(line: Line<'_>) -> Result<QueryCase, ParseError> {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Records(records) => f.write_str(&records.join(", ")),
+            Self::Records(records) => f.write_str(&records.join(" | ")),
             Self::NxDomain => f.write_str("NXDOMAIN"),
             Self::NoData => f.write_str("NODATA"),
             Self::ServFail => f.write_str("SERVFAIL"),
@@ -82,6 +83,6 @@ impl fmt::Display for Expected {
 
 impl fmt::Display for QueryCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} => {}", self.kind, self.name, self.expected)
+        write!(f, "{} {} => {}", self.name, self.kind, self.expected)
     }
 }

@@ -61,8 +61,8 @@ fn errors_say_where_and_what() {
             "x:5:38: expected the end of the line, found `masq`",
         ),
         (
-            &format!("{HEAD}--- dns\nAX a.b => NODATA\n"),
-            "x:5:1: expected a record type (A, AAAA, CNAME, SRV, PTR, TXT, SOA, NS, ANY), found `AX`",
+            &format!("{HEAD}--- dns\na.b AX => NODATA\n"),
+            "x:5:5: expected a record type (A, AAAA, CNAME, SRV, PTR, TXT, SOA, NS, ANY), found `AX`",
         ),
         (
             &format!("{HEAD}--- delete\nService default.a\n"),
@@ -102,7 +102,7 @@ fn a_whole_scenario() {
     let text = "# Title\n# more\n\n--- facts\ndns 10.96.0.10 worker-1\n\n--- objects\napiVersion: v1\nkind: Service\n\
         metadata: {name: a, namespace: b}\n--- services\none\n\ntwo\n\n--- delete: it goes\nService b/a  # gone\n\
         --- packets\n10.244.1.5 -> udp 10.96.0.1:80 => 10.244.2.1:1 masq | 10.244.1.1:1\n\
-        --- dns\nSRV a. => 0 50 80 b, 0 50 80 a\n";
+        --- dns\na. SRV => 0 50 80 b. | 0 50 80 a.\n";
     let scenario = Scenario::parse("x", text).unwrap();
     assert_eq!(scenario.title, "Title");
     assert_eq!(scenario.facts.dns, Some((Ipv4Addr::new(10, 96, 0, 10), vec!["worker-1".to_owned()])));
@@ -116,7 +116,7 @@ fn a_whole_scenario() {
     assert_eq!(scenario.steps[1].events[0].key().to_string(), "Service b/a");
     let packet = &scenario.steps[1].packets[0];
     assert_eq!(packet.to_string(), "10.244.1.5 -> udp 10.96.0.1:80 => 10.244.1.1:1 | 10.244.2.1:1 masq");
-    assert_eq!(scenario.steps[1].queries[0].to_string(), "SRV a => 0 50 80 a, 0 50 80 b");
+    assert_eq!(scenario.steps[1].queries[0].to_string(), "a SRV => 0 50 80 a. | 0 50 80 b.");
     let new = Rewrite { body: dump.body.clone(), lines: vec!["three".to_owned()] };
     assert!(rewrite(text, vec![new]).contains("--- services\nthree\n\n--- delete"));
 }
