@@ -6,7 +6,12 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+mod booleans;
+
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     commands::{ConnectFlags, Verb},
@@ -44,9 +49,9 @@ pub(crate) enum Command {
 
 /// Reads the command line; on a mistake (or help) it has been reported, and the exit code comes back.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    let args: Vec<OsString> = args.into_iter().collect();
+    let args = booleans::plain(&command(), args.into_iter().collect());
     let parsed = command()
-        .try_get_matches_from(&args)
+        .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command())));
     parsed.map_err(|error| report(&error))
 }
@@ -64,11 +69,35 @@ fn report(error: &clap::Error) -> ExitCode {
             let _ = error.print();
             ExitCode::SUCCESS
         }
+        ErrorKind::UnknownArgument => {
+            eprintln!("{}", unknown_flag(error));
+            ExitCode::FAILURE
+        }
         _ => {
             eprintln!("{}", error.render().to_string().trim_end());
             ExitCode::FAILURE
         }
     }
+}
+
+/// kubectl's words for a flag that is not there.
+fn unknown_flag(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::StyledStr(text)) => text.to_string(),
+        _ => String::new(),
+    };
+    let flag = text(ContextKind::InvalidArg);
+    let usage = text(ContextKind::Usage);
+    let words = usage.trim_start_matches("Usage:").split_whitespace();
+    let command: Vec<&str> = words.take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let command = command.join(" ");
+    let complaint = match flag.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
+        Some(letter) => format!("unknown shorthand flag: '{letter}' in {flag}"),
+        None if flag.starts_with('-') => format!("unknown flag: {flag}"),
+        None => format!("unexpected argument {flag:?}"),
+    };
+    format!("error: {complaint}\nSee '{command} --help' for usage.")
 }
 
 const OVERVIEW: &str = "\

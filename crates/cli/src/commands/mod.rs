@@ -5,21 +5,37 @@
 
 mod age;
 mod api;
+mod api_resources;
 mod apply;
+mod chosen;
+mod cluster_info;
+mod completion;
 pub(crate) mod connect;
 mod create;
+mod delete;
 mod dry_run;
+mod exec;
 mod expose;
 mod failure;
 mod get;
+mod go_duration;
+mod label;
 mod listing;
+mod logs;
 mod manifest;
 mod output;
+mod patch;
+mod pod_choice;
 mod print;
+mod refused;
+mod rollout;
 mod run;
+mod scale;
 mod targets;
+mod version;
+mod wait;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::Subcommand;
 
@@ -39,6 +55,35 @@ pub(crate) enum Verb {
     Apply(apply::Args),
     /// Print objects
     Get(get::Args),
+    /// Delete objects and wait until they are gone
+    Delete(delete::Args),
+    /// Set the number of pods of a deployment or replica set
+    Scale(scale::Args),
+    /// Set and remove labels
+    Label(label::Args),
+    /// Set and remove annotations
+    Annotate(label::Args),
+    /// Change fields of an object
+    Patch(patch::Args),
+    /// Run a command in a container
+    Exec(exec::Args),
+    /// Print the log of a container
+    Logs(logs::Args),
+    /// Wait until a condition holds
+    Wait(wait::Args),
+    /// Follow or start the rollout of a deployment
+    Rollout(rollout::Args),
+    /// Print what the server serves
+    ApiResources(api_resources::Args),
+    /// Print where the API and the cluster's services answer
+    ClusterInfo(cluster_info::Args),
+    /// Print the version of the program and of the server
+    Version(version::Args),
+    /// Print a script that completes commands in a shell
+    Completion(completion::Args),
+    /// Any other word.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// Runs a verb on a runtime of its own and tells what went wrong.
@@ -71,5 +116,19 @@ async fn dispatch(verb: Verb, connect: &ConnectFlags) -> Result<ExitCode, Failur
         Verb::Expose(args) => expose::run(args, connect).await,
         Verb::Apply(args) => apply::run(args, connect).await,
         Verb::Get(args) => get::run(args, connect).await,
+        Verb::Delete(args) => delete::run(args, connect).await,
+        Verb::Scale(args) => scale::run(args, connect).await,
+        Verb::Label(args) => label::run(label::Part::Labels, args, connect).await,
+        Verb::Annotate(args) => label::run(label::Part::Annotations, args, connect).await,
+        Verb::Patch(args) => patch::run(args, connect).await,
+        Verb::Exec(args) => exec::run(args, connect).await,
+        Verb::Logs(args) => logs::run(args, connect).await,
+        Verb::Wait(args) => wait::run(args, connect).await,
+        Verb::Rollout(args) => rollout::run(args, connect).await,
+        Verb::ApiResources(args) => api_resources::run(args, connect).await,
+        Verb::ClusterInfo(args) => cluster_info::run(args, connect).await,
+        Verb::Version(args) => version::run(args, connect).await,
+        Verb::Completion(args) => completion::run(&args),
+        Verb::Other(words) => refused::run(&words),
     }
 }
