@@ -90,10 +90,13 @@ fn refused(query: &Query<'_>) -> Option<u16> {
     }
 }
 
-/// An answer that is only a code, with the question repeated: for the forwarder's failures too.
+/// An answer that is only a code, with the question repeated and nobody's authority: for the forwarder's failures too.
 pub(crate) fn reply_code(query: &Query<'_>, transport: Transport, code: u16, buffer: &mut [u8]) -> Outcome {
-    let writer = Writer::start(query, size_max(query, transport), buffer);
-    writer.map_or(Outcome::Silent, |writer| Outcome::Reply(writer.finish(code)))
+    let Some(mut writer) = Writer::start(query, size_max(query, transport), buffer) else {
+        return Outcome::Silent;
+    };
+    writer.renounce_authority();
+    Outcome::Reply(writer.finish(code))
 }
 
 /// Bytes that the client can take.

@@ -8,6 +8,26 @@
 //! sockets and the threads, [`forward`] asks others. The crate reads no Kubernetes API and knows no namespaces: sockets
 //! may be made elsewhere and handed in.
 //!
+//! Whoever owns the model publishes:
+//!
+//! ```no_run
+//! # fn now() -> u32 { 0 }
+//! use std::sync::Arc;
+//! use dns::server::{Server, Sockets};
+//! use dns::zone::{Zone, ZoneConfig};
+//!
+//! let mut model = services::Model::new();
+//! let mut zone = Zone::build(Arc::new(ZoneConfig::cluster("cluster.local")?), &model.snapshot(), now());
+//! let sockets = Sockets::bind("10.96.0.10:53".parse()?, Sockets::default_workers())?;
+//! let server = Server::start(Arc::new(zone.clone()), dns::resolv_conf::host_upstreams(&[]), vec![sockets])?;
+//! // After the first full list:
+//! server.set_synced(true);
+//! // After each change:
+//! zone = zone.update(&model.snapshot(), &model.take_changes(), now());
+//! server.publish(Arc::new(zone.clone()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The contract is the Kubernetes DNS specification 1.1.0 with what CoreDNS adds to it.
 
 pub mod answer;

@@ -54,6 +54,11 @@ impl<'a> Writer<'a> {
         self.buffer[3] = second & 0x10;
     }
 
+    /// Clears AA: the answer does not come from a zone of ours.
+    pub(crate) fn renounce_authority(&mut self) {
+        self.buffer[2] &= !0x04;
+    }
+
     /// Where the next byte goes: the offset for a compression pointer.
     pub(crate) fn position(&self) -> usize {
         self.length

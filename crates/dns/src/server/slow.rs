@@ -1,6 +1,7 @@
 //! The slow thread: asks the forwarder for what the zone cannot say, and runs the TCP side. One async runtime, so a
 //! thousand waiting queries cost no thread each.
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -72,17 +73,25 @@ pub(super) async fn ask(
             None => Err(ForwardError::Malformed),
         },
     };
-    let mut buffer = vec![0; ANSWER_BYTES];
-    let length = match (asked, partial) {
-        (Ok(answer), None) => return fit(&query, answer, transport),
-        (Ok(answer), Some(partial)) => complete(&query, partial, Some(&answer), transport, &mut buffer),
-        (Err(error), _) => {
-            tracing::debug!(%error, "forwarded DNS query failed");
-            reply_failure(&query, &error, transport, &mut buffer)
-        }
-    };
-    buffer.truncate(length);
-    buffer
+    with_scratch(|buffer| {
+        let length = match (asked, partial) {
+            (Ok(answer), None) => return fit(&query, answer, transport),
+            (Ok(answer), Some(partial)) => complete(&query, partial, Some(&answer), transport, buffer),
+            (Err(error), _) => {
+                tracing::debug!(%error, "forwarded DNS query failed");
+                reply_failure(&query, &error, transport, buffer)
+            }
+        };
+        buffer[..length].to_vec()
+    })
+}
+
+/// Lends room for any answer: one buffer for the whole thread, which all of its tasks share.
+pub(super) fn with_scratch<T>(use_: impl FnOnce(&mut [u8]) -> T) -> T {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; ANSWER_BYTES]);
+    }
+    SCRATCH.with_borrow_mut(|buffer| use_(buffer))
 }
 
 fn reply_failure(query: &Query<'_>, error: &ForwardError, transport: Transport, buffer: &mut [u8]) -> usize {

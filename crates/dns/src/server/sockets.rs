@@ -23,6 +23,12 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// As many UDP threads as this machine runs at a time.
+    #[must_use]
+    pub fn default_workers() -> usize {
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    }
+
     /// Binds `workers` UDP sockets (at least one) with `SO_REUSEPORT`, and TCP, in the namespace of this thread. Port 0
     /// takes any port that both have free.
     ///

@@ -27,8 +27,6 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const PIPELINE_MAX: usize = 32;
 /// Pause after a failed accept: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Room for any answer.
-const ANSWER_BYTES: usize = 65_535;
 
 /// Connections now open, for each client.
 #[derive(Debug, Default)]
@@ -133,24 +131,21 @@ enum Now {
 }
 
 fn answer_now(shared: &Shared, query: &[u8]) -> Now {
-    let mut buffer = vec![0; ANSWER_BYTES];
     let synced = shared.synced.load(Ordering::Acquire);
     let context = Context { transport: Transport::Tcp, synced, rotation: rand::random() };
-    let outcome = answer(&shared.zone.load(), query, context, &mut buffer);
-    match outcome {
-        Outcome::Reply(length) => {
-            buffer.truncate(length);
-            shared.counters.replies.fetch_add(1, Ordering::Relaxed);
-            Now::Answer(buffer)
-        }
-        Outcome::Silent => Now::Silent,
-        Outcome::Forward | Outcome::Chase(_) => {
-            shared.counters.forwarded.fetch_add(1, Ordering::Relaxed);
-            let Outcome::Chase(length) = outcome else { return Now::Ask(None) };
-            buffer.truncate(length);
-            Now::Ask(Some(buffer))
-        }
-    }
+    let (now, counter) =
+        slow::with_scratch(|buffer| match answer(&shared.zone.load(), query, context, buffer) {
+            Outcome::Silent => (Now::Silent, None),
+            Outcome::Reply(length) => {
+                (Now::Answer(buffer[..length].to_vec()), Some(&shared.counters.replies))
+            }
+            Outcome::Forward => (Now::Ask(None), Some(&shared.counters.forwarded)),
+            Outcome::Chase(length) => {
+                (Now::Ask(Some(buffer[..length].to_vec())), Some(&shared.counters.forwarded))
+            }
+        });
+    counter.map(|counter| counter.fetch_add(1, Ordering::Relaxed));
+    now
 }
 
 async fn read_message(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
