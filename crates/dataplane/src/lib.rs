@@ -14,4 +14,4 @@ mod netlink;
 pub mod nftables;
 pub mod reconcile;
 
-pub use netlink::Error as NetlinkError;
+pub use netlink::{Call, Error as NetlinkError, Faults};

@@ -6,9 +6,11 @@
 
 mod attribute;
 mod batch;
+mod faults;
 mod socket;
 
 pub(crate) use attribute::{Attributes, Writer};
 pub(crate) use batch::{APPEND, Batch, CREATE, DUMP, Header, Received, request};
+pub use faults::{Call, Faults};
 pub use socket::Error;
 pub(crate) use socket::Socket;

@@ -15,7 +15,7 @@ use services::Protocol;
 pub use error::Error;
 
 use crate::forwarding_table::{ForwardingTable, FrontendKey, TableChanges};
-use crate::netlink::Socket;
+use crate::netlink::{Faults, Socket};
 use crate::nftables::{self, IPV4, Layout, Plan, Sent, State};
 
 /// A failed sync is tried again after these pauses, then it fails.
@@ -98,6 +98,11 @@ impl Reconciler {
     pub fn verify(&mut self, table: &ForwardingTable) -> Result<Synced, Error> {
         self.state = None;
         self.sync(table, &TableChanges::default())
+    }
+
+    /// Makes kernel calls fail as `faults` says, for tests; `None` ends it.
+    pub fn set_faults(&mut self, faults: Option<Box<dyn Faults>>) {
+        self.socket.set_faults(faults);
     }
 
     /// Counts since opening.

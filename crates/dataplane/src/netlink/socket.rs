@@ -11,6 +11,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::batch::{Batch, Received, messages};
+use super::faults::{Call, Faults};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -77,6 +78,7 @@ pub(crate) struct Socket {
     sequence: u32,
     send_limit: usize,
     buffer: Vec<u8>,
+    faults: Option<Box<dyn Faults>>,
 }
 
 impl Socket {
@@ -94,9 +96,20 @@ impl Socket {
             setsockopt(&fd, SndBuf, &(SEND_BUFFER / 2))
                 .map_err(|errno| Error::socket("size the send buffer", errno))?;
         }
-        let mut socket = Self { fd, sequence: 0, send_limit: 0, buffer: vec![0; RECEIVE_BUFFER] };
+        let mut socket =
+            Self { fd, sequence: 0, send_limit: 0, buffer: vec![0; RECEIVE_BUFFER], faults: None };
         socket.measure()?;
         Ok(socket)
+    }
+
+    /// From now on these calls fail as well.
+    pub(crate) fn set_faults(&mut self, faults: Option<Box<dyn Faults>>) {
+        self.faults = faults;
+    }
+
+    fn strike(&mut self, call: Call, step: &'static str) -> Result<(), Error> {
+        let errno = self.faults.as_mut().and_then(|faults| faults.strike(call));
+        errno.map_or(Ok(()), |errno| Err(Error::Socket { step, cause: os_error(errno) }))
     }
 
     /// Makes the send buffer as small as asked: as an ordinary user's is.
@@ -126,7 +139,9 @@ impl Socket {
         }
         self.drain();
         let last = batch.last_sequence();
+        self.strike(Call::Send, "send")?;
         self.send(batch.finish())?;
+        self.strike(Call::Verdict, "read the verdict")?;
         let mut refused = None;
         // The kernel has decided before send returns; when it refused, errors may come without an acknowledgement.
         loop {
@@ -195,6 +210,7 @@ impl Socket {
     ) -> Result<bool, Error> {
         let mut request = request.to_vec();
         let sequence = self.number(&mut request, 0);
+        self.strike(Call::Dump, "read a dump")?;
         self.drain();
         self.send(&request)?;
         let mut whole = true;
