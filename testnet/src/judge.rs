@@ -4,6 +4,7 @@
 //! never stops at the first difference. A stage that cannot run on this machine says so by [`Verdict::Skipped`].
 
 mod dns;
+mod faults;
 mod feed;
 mod forwarding;
 mod nft;
@@ -16,9 +17,10 @@ mod wire;
 use std::fmt::Write as _;
 
 pub use dns::{decode, dns, encode, zone};
+pub use faults::faults;
 pub use feed::Feed;
 pub use forwarding::{Tables, forwarding, node_facts};
-pub use nft::nft;
+pub use nft::{listing, nft};
 pub use order::{Order, interleave, order};
 pub use packets::packets;
 pub use services::services;

@@ -120,11 +120,20 @@ impl Scenario {
         self.steps.iter().any(|step| !step.packets.is_empty())
     }
 
+    /// True when it expects something of the kernel's rules.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.expects(Stage::Nft)
+    }
+
+    fn expects(&self, stage: Stage) -> bool {
+        self.steps.iter().any(|step| step.dumps.iter().any(|dump| dump.stage == stage))
+    }
+
     /// True when it asks DNS, or expects something of the zone.
     #[must_use]
     pub fn has_names(&self) -> bool {
-        let zone = |step: &Step| step.dumps.iter().any(|dump| dump.stage == Stage::Zone);
-        self.has_queries() || self.steps.iter().any(zone)
+        self.has_queries() || self.expects(Stage::Zone)
     }
 
     /// True when it asks DNS.

@@ -1,7 +1,7 @@
-//! Judge of the stage `nft`: what the kernel holds after each step, read back by the product and listed by `nft`.
+//! Judges of what the kernel holds after each step: `nft`, read back by the product, and `listing`, printed by the
+//! `nft` program.
 //!
-//! No packet is sent, so each node is only a namespace. Both texts of a node, the table's and the kernel's, must agree
-//! even where a scenario says nothing.
+//! No packet is sent, so each node is only a namespace.
 
 use std::process::Command;
 
@@ -11,19 +11,51 @@ use super::forwarding::node_facts;
 use super::plane::{Error, Plane};
 use super::{Feed, Report, Verdict};
 use crate::cluster::Namespace;
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::{Scenario, Stage, Step};
 
-/// Plays the steps into a kernel.
+/// Compares the text of the kernel's state.
 #[must_use]
 pub fn nft(scenario: &Scenario) -> Verdict {
+    judged(scenario, |step, plane, report| {
+        let shown = plane.dump()?;
+        let node = &plane.table().facts().name;
+        for dump in step.dumps.iter().filter(|dump| dump.stage == Stage::Nft && *dump.node == **node) {
+            report.compare(&scenario.file, dump, &shown);
+        }
+        Ok(())
+    })
+}
+
+/// Lists the ruleset with `nft`.
+#[must_use]
+pub fn listing(scenario: &Scenario) -> Verdict {
+    if let Err(error) = Command::new("nft").arg("--version").output() {
+        return Verdict::Skipped(format!("no nft program to list rules with: {error}"));
+    }
+    judged(scenario, |step, plane, report| {
+        if let Some(fault) = listing_fault(plane)? {
+            let node = &plane.table().facts().name;
+            report.fail(&scenario.file, step.line, format!("`nft list ruleset` on {node}: {fault}"));
+        }
+        Ok(())
+    })
+}
+
+/// Looks at a plane after a step.
+type Look<'a> = &'a mut dyn FnMut(&Step, &Plane, &mut Report) -> Result<(), Error>;
+
+fn judged(
+    scenario: &Scenario,
+    mut look: impl FnMut(&Step, &Plane, &mut Report) -> Result<(), Error>,
+) -> Verdict {
     let mut report = Report::default();
-    if let Err(error) = play(scenario, &mut report) {
+    if let Err(error) = play(scenario, &mut report, &mut look) {
         report.fail(&scenario.file, 1, super::chain(&error));
     }
     Verdict::Judged(report)
 }
 
-fn play(scenario: &Scenario, report: &mut Report) -> Result<(), Error> {
+fn play(scenario: &Scenario, report: &mut Report, look: Look<'_>) -> Result<(), Error> {
     let mut feed = Feed::new(&scenario.facts);
     let mut planes = Vec::new();
     for node in &scenario.facts.nodes {
@@ -35,28 +67,25 @@ fn play(scenario: &Scenario, report: &mut Report) -> Result<(), Error> {
         let changes = feed.model.take_changes();
         for plane in &mut planes {
             plane.sync(&feed.model.snapshot(), &changes)?;
-            let shown = plane.dump()?;
-            let node = plane.table().facts().name.clone();
-            for dump in step.dumps.iter().filter(|dump| dump.stage == Stage::Nft && *dump.node == *node) {
-                report.compare(&scenario.file, dump, &shown);
-            }
-            if let Some(fault) = listing_fault(plane)? {
-                report.fail(&scenario.file, step.line, format!("`nft list ruleset` on {node}: {fault}"));
-            }
+            look(step, plane, report)?;
         }
     }
     Ok(())
 }
 
-/// Runs `nft list ruleset`, where there is an `nft`: it must print our table and not abort. Debian 12's does on rules
-/// that it does not understand, for the whole host.
+/// `nft list ruleset` must print our table and not abort: Debian 12's does on rules that it does not understand, and
+/// then nobody on the host can list anything.
 fn listing_fault(plane: &Plane) -> Result<Option<String>, Error> {
     let listed = plane.namespace().run(|| Command::new("nft").args(["list", "ruleset"]).output())?;
-    let Ok(output) = listed else { return Ok(None) };
-    if !output.status.success() {
-        return Ok(Some(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())));
-    }
-    let table = format!("table ip {}", dataplane::nftables::TABLE);
-    let shown = String::from_utf8_lossy(&output.stdout).contains(&table);
-    Ok((!shown).then(|| format!("shows no `{table}`")))
+    Ok(match listed {
+        Err(error) => Some(error.to_string()),
+        Ok(output) if !output.status.success() => {
+            Some(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+        }
+        Ok(output) => {
+            let table = format!("table ip {}", dataplane::nftables::TABLE);
+            let shown = String::from_utf8_lossy(&output.stdout).contains(&table);
+            (!shown).then(|| format!("shows no `{table}`"))
+        }
+    })
 }

@@ -62,17 +62,16 @@ pub fn interleave<'a>(events: impl Iterator<Item = &'a Event>, order: &mut Order
     mixed
 }
 
+/// Seeds for so many runs, others in each process, or the one that `SCENARIO_SEED` says.
+pub(super) fn seeds(runs: u64) -> std::ops::Range<u64> {
+    let wanted = std::env::var("SCENARIO_SEED").ok().and_then(|seed| seed.parse().ok());
+    let first = wanted.unwrap_or_else(|| u64::from(std::process::id()) << 32);
+    first..first + if wanted.is_some() { 1 } else { runs }
+}
+
 /// Tries random orders. `SCENARIO_SEED=N` repeats the one that a failure names.
 #[must_use]
 pub fn order(scenario: &Scenario) -> Verdict {
-    let wanted = std::env::var("SCENARIO_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = match wanted {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let base = u64::from(std::process::id()) << 32;
-            base..base + ORDERS
-        }
-    };
     let mut report = Report::default();
     let zone = match super::zone(&scenario.facts) {
         Ok(zone) => zone,
@@ -82,7 +81,7 @@ pub fn order(scenario: &Scenario) -> Verdict {
         }
     };
     let expected = State::built(scenario, &zone);
-    for seed in seeds {
+    for seed in seeds(ORDERS) {
         let shown = State::mixed(scenario, &zone, seed);
         if shown != expected {
             let line = scenario.steps[0].line;

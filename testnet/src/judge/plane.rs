@@ -1,5 +1,6 @@
 //! The data planes under test: on each node of a cluster the product's reconciler, fed from the node's table.
 
+use dataplane::Faults;
 use dataplane::forwarding_table::{ForwardingTable, TableChanges};
 use dataplane::reconcile::{self, Reconciler};
 use services::{Changes, Snapshot};
@@ -58,6 +59,22 @@ impl Plane {
     fn push(&mut self, touched: &TableChanges) -> Result<(), Error> {
         let synced = self.reconciler.sync(&self.table, touched);
         synced.map(drop).map_err(|source| Error::Plane { node: self.node.clone(), source })
+    }
+
+    /// Compares the kernel with the table in full; returns how many elements had to be repaired.
+    ///
+    /// # Errors
+    /// The kernel refuses it for good.
+    pub fn verify(&mut self) -> Result<usize, Error> {
+        let repaired = self.reconciler.verify(&self.table);
+        repaired
+            .map(|synced| synced.elements)
+            .map_err(|source| Error::Plane { node: self.node.clone(), source })
+    }
+
+    /// Makes kernel calls fail.
+    pub fn set_faults(&mut self, faults: Option<Box<dyn Faults>>) {
+        self.reconciler.set_faults(faults);
     }
 
     /// What the kernel holds, in the text of the stage `nft`.
