@@ -4,7 +4,6 @@
 //! a lock or an allocation. Names outside go over a bounded queue to the slow thread, which runs a small async runtime.
 //! All waits block; an idle server costs nothing. The server decides nothing about the zone and reads no API.
 
-mod batch;
 mod slow;
 mod sockets;
 mod tcp;

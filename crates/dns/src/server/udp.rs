@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::Shared;
-use super::batch::{BATCH, Batch};
 use super::slow::Job;
 use crate::answer::{Context, Outcome, Transport, answer, reply_code};
+use crate::datagrams::{BATCH, Batch};
 use crate::message::{parse_query, rcode};
 
 /// Failures of the socket in a row after which the thread gives up.

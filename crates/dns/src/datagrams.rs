@@ -1,4 +1,6 @@
 //! `recvmmsg` and `sendmmsg` over buffers that are allocated once: the only unsafe code of the crate.
+//!
+//! Public because the measuring of the server (`examples/throughput.rs`) must use the very same system calls.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -6,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Packets in one batch: beyond 16 nothing more is gained.
-pub(super) const BATCH: usize = 16;
+pub const BATCH: usize = 16;
 /// Largest query taken. Larger datagrams are cut by the kernel and refused by the reader.
 const QUERY_BYTES: usize = 2048;
 /// Largest answer given over UDP, whatever the client says it can take.
@@ -23,7 +25,7 @@ struct Slot {
 }
 
 /// A batch of packets with their answers.
-pub(super) struct Batch {
+pub struct Batch {
     slots: Box<[Slot]>,
     received: usize,
 }
@@ -32,8 +34,16 @@ pub(super) struct Batch {
 type Headers = [libc::mmsghdr; BATCH];
 type Buffers = [libc::iovec; BATCH];
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Batch {
-    pub(super) fn new() -> Self {
+    /// Allocates the buffers.
+    #[must_use]
+    pub fn new() -> Self {
         let slot = || Slot {
             query: [0; QUERY_BYTES],
             query_length: 0,
@@ -51,7 +61,7 @@ impl Batch {
     /// # Errors
     /// What `recvmmsg` reports, EINTR included.
     #[allow(unsafe_code, reason = "system call with pointers")]
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
         let (mut headers, mut buffers) = blank();
         for ((slot, header), buffer) in self.slots.iter_mut().zip(&mut headers).zip(&mut buffers) {
             *buffer = libc::iovec { iov_base: slot.query.as_mut_ptr().cast(), iov_len: QUERY_BYTES };
@@ -83,7 +93,7 @@ impl Batch {
 
     /// Calls `answer` for every packet with the query, its sender and room for the answer; it returns the answer's length,
     /// 0 for none.
-    pub(super) fn answer_each(&mut self, mut answer: impl FnMut(&[u8], &Peer<'_>, &mut [u8]) -> usize) {
+    pub fn answer_each(&mut self, mut answer: impl FnMut(&[u8], &Peer<'_>, &mut [u8]) -> usize) {
         for slot in &mut self.slots[..self.received] {
             let peer = Peer(&slot.peer);
             slot.answer_length = answer(&slot.query[..slot.query_length], &peer, &mut slot.answer);
@@ -92,7 +102,7 @@ impl Batch {
 
     /// Sends all answers. One that the kernel refuses (the client is gone, a rule forbids it) is left out.
     #[allow(unsafe_code, reason = "system call with pointers")]
-    pub(super) fn send(&mut self, socket: BorrowedFd<'_>) {
+    pub fn send(&mut self, socket: BorrowedFd<'_>) {
         let (mut headers, mut buffers) = blank();
         let mut count = 0;
         for slot in self.slots[..self.received].iter_mut().filter(|slot| slot.answer_length > 0) {
@@ -123,12 +133,12 @@ impl Batch {
 }
 
 /// The sender of a packet, read only when it is needed.
-pub(super) struct Peer<'a>(&'a libc::sockaddr_storage);
+pub struct Peer<'a>(&'a libc::sockaddr_storage);
 
 impl Peer<'_> {
     /// The address; `None` for a family that is not IP.
     #[allow(unsafe_code, reason = "reading a socket address by its family")]
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<SocketAddr> {
         match i32::from(self.0.ss_family) {
             libc::AF_INET => {
                 // SAFETY: the kernel filled the storage with a sockaddr_in, as its family says; storage is aligned for it.

@@ -1,0 +1,164 @@
+//! Measures one UDP thread of the server against a bare echo, over loopback, in the same run.
+//!
+//! ```text
+//! cargo run --release -p dns --example throughput [SERVICES] [SECONDS] [ROUNDS]
+//! ```
+//! Both sides use the same batched system calls; the server's threads are kept on one core, the load generator on another.
+//! The generator keeps a fixed number of queries under way, and counts answers.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measuring program: prints, and stops at the first error"
+)]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dns::datagrams::Batch;
+use dns::message::records::kind_number;
+use dns::name::Name;
+use dns::server::{Server, Sockets};
+use dns::zone::{Zone, ZoneConfig};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serde_json::json;
+use services::Model;
+
+/// Queries under way.
+const WINDOW: usize = 256;
+
+fn main() {
+    let argument = |index, default| std::env::args().nth(index).map_or(default, |text| text.parse().unwrap());
+    let (services, seconds, rounds) = (argument(1, 10_000), argument(2, 2), argument(3, 3));
+    let start = Instant::now();
+    let zone = Arc::new(zone(u32::try_from(services).unwrap()));
+    println!("zone of {services} Services built in {:?}; resident {} kB", start.elapsed(), resident_kb());
+
+    stay_on(0);
+    let server = Server::start(zone, Vec::new(), vec![Sockets::bind(loopback(), 1).unwrap()]).unwrap();
+    server.set_synced(true);
+    let (echo, stop) = echo();
+    stay_on(1);
+    let kinds: [(&str, Vec<Vec<u8>>); 5] = [
+        ("A", queries(services, |n| (format!("s{n}.default.svc.cluster.local"), "A"))),
+        ("AAAA", queries(services, |n| (format!("s{n}.default.svc.cluster.local"), "AAAA"))),
+        ("NXDOMAIN", queries(services, |n| (format!("x{n}.default.svc.cluster.local"), "A"))),
+        ("SRV", queries(services, |n| (format!("_http._tcp.s{n}.default.svc.cluster.local"), "SRV"))),
+        ("PTR", queries(services, |n| (format!("{}.{}.100.10.in-addr.arpa", n % 256, n / 256), "PTR"))),
+    ];
+    for round in 1..=rounds {
+        let time = Duration::from_secs(seconds as u64);
+        let bare = load(echo, &kinds[0].1, time);
+        print!("round {round}: echo {bare:.0}/s");
+        for (kind, queries) in &kinds {
+            let rate = load(server.addresses()[0], queries, time);
+            print!(", {kind} {rate:.0}/s ({:.2})", rate / bare);
+        }
+        println!();
+    }
+    stop.store(true, Ordering::Relaxed);
+}
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// Keeps this thread, and those it starts from now on, on one core.
+fn stay_on(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core % std::thread::available_parallelism().unwrap()).unwrap();
+    // A machine of one core measures both sides on it.
+    let _ = sched_setaffinity(Pid::from_raw(0), &set);
+}
+
+fn resident_kb() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or("?")
+        .trim()
+        .trim_end_matches(" kB")
+        .to_owned()
+}
+
+fn zone(services: u32) -> Zone {
+    let mut model = Model::new();
+    model.apply_namespace("default");
+    for number in 0..services {
+        let (high, low) = (number / 256, number % 256);
+        let service = json!({"metadata": {"namespace": "default", "name": format!("s{number}")},
+            "spec": {"clusterIP": format!("10.100.{high}.{low}"), "ports": [{"name": "http", "port": 80}]}});
+        model.apply_service(&serde_json::from_value(service).unwrap()).unwrap();
+        let slice = json!({"addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+            "metadata": {"namespace": "default", "name": format!("s{number}-0"),
+                         "labels": {"kubernetes.io/service-name": format!("s{number}")}},
+            "endpoints": [{"addresses": [format!("10.200.{high}.{low}")]}, {"addresses": [format!("10.201.{high}.{low}")]}]});
+        model.apply_slice(&serde_json::from_value(slice).unwrap()).unwrap();
+    }
+    Zone::build(Arc::new(ZoneConfig::cluster("cluster.local").unwrap()), &model.snapshot(), 1)
+}
+
+/// Queries in a scattered order, as clients of a cluster ask.
+fn queries(services: usize, name: impl Fn(usize) -> (String, &'static str)) -> Vec<Vec<u8>> {
+    let packet = |number: usize| {
+        let (name, kind) = name(number * 7919 % services.max(1));
+        let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        packet.extend(name.parse::<Name>().unwrap().as_wire());
+        packet.extend(kind_number(kind).unwrap().to_be_bytes());
+        packet.extend([0, 1]);
+        packet
+    };
+    (0..services.min(20_000)).map(packet).collect()
+}
+
+/// A thread that sends every datagram back.
+fn echo() -> (SocketAddr, Arc<AtomicBool>) {
+    let socket = UdpSocket::bind(loopback()).unwrap();
+    let (address, stop) = (socket.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+    let stopping = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let mut batch = Batch::new();
+        while !stopping.load(Ordering::Relaxed) && batch.receive(socket.as_fd(), true).is_ok() {
+            batch.answer_each(|query, _, room| {
+                room[..query.len()].copy_from_slice(query);
+                query.len()
+            });
+            batch.send(socket.as_fd());
+        }
+    });
+    (address, stop)
+}
+
+/// Answers per second: each answer is replaced by a new query. Lost ones are replaced after a pause.
+fn load(server: SocketAddr, queries: &[Vec<u8>], time: Duration) -> f64 {
+    let socket = UdpSocket::bind(loopback()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut next = queries.iter().cycle();
+    let mut batch = Batch::new();
+    let (start, mut answers) = (Instant::now(), 0_u64);
+    let mut fill = true;
+    while start.elapsed() < time {
+        if std::mem::take(&mut fill) {
+            (0..WINDOW).for_each(|_| drop(socket.send_to(next.next().unwrap(), server)));
+        }
+        match batch.receive(socket.as_fd(), true) {
+            Ok(count) => answers += count as u64,
+            Err(_) => {
+                fill = true;
+                continue;
+            }
+        }
+        batch.answer_each(|_, _, room| {
+            let query = next.next().unwrap();
+            room[..query.len()].copy_from_slice(query);
+            query.len()
+        });
+        batch.send(socket.as_fd());
+    }
+    answers as f64 / start.elapsed().as_secs_f64()
+}
