@@ -9,6 +9,7 @@
 //! is synchronous, on the thread and in the network namespace that the caller chose. Nothing here reads the API,
 //! and nothing touches a table that is not ours.
 
+pub mod conntrack;
 pub mod forwarding_table;
 mod netlink;
 pub mod nftables;

@@ -31,7 +31,8 @@ pub struct Synced {
     pub elements: usize,
     /// Bytes that were sent.
     pub bytes: usize,
-    /// UDP frontends that lost an endpoint or got their first: their flows may be stale.
+    /// UDP frontends that lost an endpoint or got their first: their flows may be stale, see
+    /// [`crate::conntrack::Sweep`].
     pub stale: Vec<FrontendKey>,
 }
 
@@ -70,6 +71,17 @@ impl Reconciler {
         let owned = nftables::can_own(&mut socket).map_err(Error::Open)?;
         let layout = Layout { family: &IPV4, table: nftables::TABLE, owned };
         Ok(Self { socket, layout, state: None, counters: Counters::default() })
+    }
+
+    /// The same with a smaller send buffer than the system would give, in bytes: more, smaller transactions. What an
+    /// ordinary user has in a user namespace is `net.core.wmem_max`, 212,992 by default.
+    ///
+    /// # Errors
+    /// When the system refuses the size.
+    pub fn with_send_buffer(mut self, bytes: usize) -> Result<Self, Error> {
+        // The kernel doubles what is asked for.
+        self.socket.shrink_send_buffer(bytes / 2).map_err(Error::Open)?;
+        Ok(self)
     }
 
     /// Brings the kernel to `table`, given what was touched since the last sync.

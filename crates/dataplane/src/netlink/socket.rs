@@ -112,8 +112,7 @@ impl Socket {
         errno.map_or(Ok(()), |errno| Err(Error::Socket { step, cause: os_error(errno) }))
     }
 
-    /// Makes the send buffer as small as asked: as an ordinary user's is.
-    #[cfg(test)]
+    /// Makes the send buffer as small as asked.
     pub(crate) fn shrink_send_buffer(&mut self, bytes: usize) -> Result<(), Error> {
         setsockopt(&self.fd, SndBuf, &bytes).map_err(|errno| Error::socket("size the send buffer", errno))?;
         self.measure()

@@ -10,8 +10,8 @@ use super::element::{
 };
 use super::message::{
     GETCHAIN, GETRULE, GETSET, GETSETELEM, GETTABLE, Layout, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE,
-    NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_TABLE_NAME,
-    NFTA_TABLE_USERDATA, SUBSYSTEM, read_comment,
+    NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
+    NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, PERSIST, SUBSYSTEM, read_comment,
 };
 use super::set::{ANSWERED, ENDPOINTS, HAIRPINS, SERVICE_CIDRS, SERVICE_IPS, SERVICES, SETS};
 use super::state::{Presence, Route, Service, State};
@@ -26,22 +26,21 @@ const HIGHEST_NUMBER: u32 = 1 << 20;
 /// The table as the kernel holds it now.
 pub(crate) fn read(socket: &mut Socket, layout: &Layout) -> Result<State, Error> {
     let mut reader = Reader { socket, layout };
-    let Some(comment) = reader.table()? else { return Ok(State::default()) };
-    let sets = reader.sets()?;
-    let complete = SETS.iter().all(|set| sets.get(set.name) == Some(&set.key_type(layout.family)));
-    if comment != Layout::comment() || !complete {
-        return Ok(State { presence: Presence::Other, ..State::default() });
+    match reader.table()? {
+        None => Ok(State::default()),
+        Some(table) if table.comment != Layout::comment() => Ok(State::other()),
+        Some(_) => reader.contents(),
     }
-    let mut state = State { presence: Presence::Ours, chains: reader.chains()?, ..State::default() };
-    reader.services(&mut state)?;
-    reader.endpoints(&mut state)?;
-    reader.members(&mut state)?;
-    Ok(state)
 }
 
 /// The table as it is, after becoming its owner where tables can be owned: no one else can change it from then on.
+/// One that cannot be owned because nobody ever did (it was made by hand) is to be replaced.
 pub(crate) fn take_over(socket: &mut Socket, layout: &Layout) -> Result<State, Error> {
-    if layout.owned && exists(socket, layout)? {
+    let Some(table) = Reader { socket, layout }.table()? else { return Ok(State::default()) };
+    if layout.owned {
+        if table.flags & PERSIST == 0 {
+            return Ok(State::other());
+        }
         let mut batch = Batch::new(SUBSYSTEM);
         layout.new_table(&mut batch);
         socket.transact(&mut batch)?;
@@ -52,6 +51,12 @@ pub(crate) fn take_over(socket: &mut Socket, layout: &Layout) -> Result<State, E
 /// True when there is a table of this name.
 pub(super) fn exists(socket: &mut Socket, layout: &Layout) -> Result<bool, Error> {
     Ok(Reader { socket, layout }.table()?.is_some())
+}
+
+/// What the table itself says.
+struct Table {
+    comment: String,
+    flags: u32,
 }
 
 struct Reader<'a> {
@@ -74,8 +79,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The table's comment, `None` when there is no table.
-    fn table(&mut self) -> Result<Option<String>, Error> {
+    /// The table itself, `None` when there is none.
+    fn table(&mut self) -> Result<Option<Table>, Error> {
         let name = self.layout.table;
         let found = self.collect(
             "the list of tables",
@@ -84,12 +89,26 @@ impl Reader<'_> {
             |_| (),
             |message| {
                 let table = message.attributes();
-                (table.text(NFTA_TABLE_NAME) == Some(name)).then(|| {
-                    table.get(NFTA_TABLE_USERDATA).and_then(read_comment).unwrap_or_default().to_owned()
-                })
+                let comment = table.get(NFTA_TABLE_USERDATA).and_then(read_comment).unwrap_or_default();
+                let flags = table.u32(NFTA_TABLE_FLAGS).unwrap_or(0);
+                (table.text(NFTA_TABLE_NAME) == Some(name))
+                    .then(|| Table { comment: comment.to_owned(), flags })
             },
         )?;
         Ok(found.into_iter().next())
+    }
+
+    /// All that is in the table, if it has the sets of our layout.
+    fn contents(&mut self) -> Result<State, Error> {
+        let sets = self.sets()?;
+        if !SETS.iter().all(|set| sets.get(set.name) == Some(&set.key_type(self.layout.family))) {
+            return Ok(State::other());
+        }
+        let mut state = State { presence: Presence::Ours, chains: self.chains()?, ..State::default() };
+        self.services(&mut state)?;
+        self.endpoints(&mut state)?;
+        self.members(&mut state)?;
+        Ok(state)
     }
 
     /// Names and key types of the table's sets.

@@ -86,6 +86,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// A table that is to be replaced; what is in it does not matter.
+    pub(super) fn other() -> Self {
+        Self { presence: Presence::Other, ..Self::default() }
+    }
+
     /// True for a balance chain that is there with rules in it.
     pub(super) fn balances(&self, count: u32) -> bool {
         self.chains.contains_key(&balance_name(count))

@@ -1,1 +1,178 @@
-//! A new process takes over.
+//! A new process takes over, repairs, replaces; others' tables stay as they are.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use dataplane::forwarding_table::ForwardingTable;
+use dataplane::nftables::{cleanup, probe};
+use dataplane::reconcile::{Reconciler, Synced, dump};
+
+use crate::namespace::{isolated, output};
+use crate::node::{Pod, set_up};
+use crate::objects::Proxy;
+
+fn nft(script: &str) -> bool {
+    let Ok(mut child) = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn() else {
+        eprintln!("SKIPPED: nft is not installed");
+        return false;
+    };
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    child.wait().unwrap().success()
+}
+
+fn two_services() -> Proxy {
+    let mut proxy = Proxy::open();
+    proxy.service("web", "10.96.1.1", 80);
+    proxy.endpoints("web", &["10.244.1.2", "10.244.2.2", "10.244.2.3"]);
+    proxy.service("empty", "10.96.1.2", 80);
+    proxy
+}
+
+#[test]
+fn adopts_what_a_process_left() {
+    isolated("restart::adopts_what_a_process_left", || {
+        let mut first = two_services();
+        let synced = first.sync();
+        assert_eq!(synced.transactions, 1);
+        // Numbers that a fresh table would give otherwise: the last endpoint has moved into a hole.
+        first.endpoints("web", &["10.244.2.2", "10.244.2.3"]);
+        first.sync();
+        assert_eq!(first.sync(), Synced::default(), "a second sync sends nothing");
+        let Proxy { model, table, reconciler } = first;
+        drop(reconciler);
+        let mut second = Proxy { model, table, reconciler: Reconciler::open().unwrap() };
+        second.table = ForwardingTable::build(second.table.facts().clone(), &second.model.snapshot());
+        assert_eq!(second.sync(), Synced::default(), "nothing changed, nothing is sent");
+        second.assert_in_sync();
+        second.endpoints("web", &["10.244.2.3"]);
+        second.delete("empty");
+        assert_eq!(second.sync().transactions, 1);
+        second.assert_in_sync();
+    });
+}
+
+#[test]
+fn a_second_owner_is_refused() {
+    isolated("restart::a_second_owner_is_refused", || {
+        let mut first = two_services();
+        first.sync();
+        if !first.reconciler.is_owner() {
+            eprintln!("SKIPPED: this kernel has no owned tables");
+            return;
+        }
+        let mut second = Reconciler::open().unwrap();
+        let error = second.sync(&first.table, &Default::default()).unwrap_err();
+        assert!(error.to_string().contains("owned by another process"), "{error}");
+        cleanup().unwrap_err();
+        assert!(!nft("delete table ip sluice"));
+        nft("flush ruleset");
+        first.assert_in_sync();
+    });
+}
+
+#[test]
+fn repairs_what_somebody_changed() {
+    isolated("restart::repairs_what_somebody_changed", || {
+        let mut proxy = two_services();
+        proxy.sync();
+        let Proxy { model, table, reconciler } = proxy;
+        // Without its owner, anybody may edit the table.
+        drop(reconciler);
+        for edit in [
+            "delete element ip sluice services { tcp . 10.96.1.1 . 80 }",
+            "delete element ip sluice endpoints { tcp . 10.96.1.1 . 80 . 0 }",
+            "add element ip sluice endpoints { tcp . 10.96.1.1 . 80 . 7 : 10.9.9.9 . 1 }",
+            "add element ip sluice services { tcp . 10.96.9.9 . 80 : drop }",
+            "add element ip sluice service-ips { 10.96.9.9 }",
+            "flush set ip sluice hairpins",
+            "flush chain ip sluice nat-prerouting",
+            "add rule ip sluice n3 drop",
+            "flush set ip sluice service-cidrs; add element ip sluice service-cidrs { 10.0.0.0/8 }",
+            "flush ruleset",
+            "flush ruleset; add table ip sluice { comment \"sluice layout 0\"; }",
+        ] {
+            if !nft(edit) {
+                continue;
+            }
+            let mut reconciler = Reconciler::open().unwrap();
+            let synced = reconciler.verify(&table).unwrap();
+            assert_eq!(synced.transactions, 1, "{edit}");
+            assert_eq!(dump().unwrap(), table.lines(), "{edit}");
+            assert_eq!(reconciler.verify(&table).unwrap(), Synced::default(), "{edit}");
+        }
+        drop(model);
+    });
+}
+
+#[test]
+fn touches_no_other_table() {
+    isolated("restart::touches_no_other_table", || {
+        let mut others = String::new();
+        for family in ["ip", "ip6", "inet"] {
+            write!(
+                others,
+                "table {family} sluice-like {{ set s {{ type inet_service; elements = {{ 80 }}; }}
+                 chain c {{ type filter hook forward priority 0; tcp dport @s accept; }} }}\n"
+            )
+            .unwrap();
+        }
+        if !nft(&others) {
+            return;
+        }
+        let listing = |family: &str| output("nft", &["list", "table", family, "sluice-like"]).unwrap();
+        let before = ["ip", "ip6", "inet"].map(listing);
+        probe().unwrap();
+        let mut proxy = two_services();
+        proxy.sync();
+        proxy.delete("web");
+        proxy.sync();
+        proxy.reconciler.verify(&proxy.table).unwrap();
+        drop(proxy);
+        assert!(cleanup().unwrap());
+        assert!(!cleanup().unwrap(), "nothing is left to remove");
+        assert_eq!(dump().unwrap(), Vec::<String>::new());
+        assert_eq!(["ip", "ip6", "inet"].map(listing), before);
+        let tables = output("nft", &["list", "tables"]).unwrap();
+        assert_eq!(tables.lines().count(), 3, "{tables}");
+    });
+}
+
+#[test]
+fn the_probe_says_what_works() {
+    isolated("restart::the_probe_says_what_works", || {
+        let capabilities = probe().unwrap();
+        for feature in &capabilities.features {
+            assert!(feature.works.is_ok(), "{}: {:?}", feature.name, feature.works);
+        }
+        assert_eq!(capabilities.owned, Reconciler::open().unwrap().is_owner());
+    });
+}
+
+#[test]
+fn a_restart_under_load_loses_nothing() {
+    isolated("restart::a_restart_under_load_loses_nothing", || {
+        set_up();
+        let (client, server) = (Pod::new(5), Pod::new(2));
+        server.serve();
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0").unwrap();
+        let mut proxy = Proxy::open();
+        proxy.service("web", "10.96.1.1", 80);
+        proxy.endpoints("web", &["10.244.1.2"]);
+        proxy.sync();
+        let time = std::time::Duration::from_secs(1);
+        let flood = client.namespace.start(move || crate::node::flood("10.96.1.1:80", time));
+        let mut restarts = 0;
+        while !flood.is_finished() {
+            let Proxy { model, table, reconciler } = proxy;
+            drop(reconciler);
+            proxy = Proxy { model, table, reconciler: Reconciler::open().unwrap() };
+            assert_eq!(proxy.sync(), Synced::default());
+            restarts += 1;
+        }
+        let flood = flood.join().unwrap();
+        eprintln!("{flood:?}, {restarts} restarts meanwhile");
+        assert_eq!(flood.refused, 0);
+        assert!(flood.lost <= 3 && restarts > 10, "{flood:?}, {restarts} restarts");
+    });
+}

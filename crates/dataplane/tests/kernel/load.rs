@@ -1,0 +1,63 @@
+//! More than one transaction can carry, and failures in between.
+
+use std::time::Instant;
+
+use crate::namespace::isolated;
+use crate::objects::Proxy;
+use dataplane::reconcile::Synced;
+
+const SERVICES: u16 = 3000;
+/// `net.core.wmem_default` and `wmem_max` of most systems.
+const SMALL_BUFFER: usize = 212_992;
+
+fn address(service: u16) -> String {
+    format!("10.96.{}.{}", 1 + service / 200, 1 + service % 200)
+}
+
+fn fill(proxy: &mut Proxy) {
+    for service in 0..SERVICES {
+        let name = format!("service-{service}");
+        proxy.service(&name, &address(service), 80);
+        let pods: Vec<String> =
+            (0..5).map(|pod| format!("10.244.{}.{}", pod + 1, 1 + service % 250)).collect();
+        proxy.endpoints(&name, &pods.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_load_beyond_the_send_buffer_goes_in_several() {
+    isolated("load::a_load_beyond_the_send_buffer_goes_in_several", || {
+        let mut proxy = Proxy::open();
+        proxy.reconciler = proxy.reconciler.with_send_buffer(SMALL_BUFFER).unwrap();
+        fill(&mut proxy);
+        let start = Instant::now();
+        let synced = proxy.sync();
+        eprintln!("{} bytes in {} transactions, {:?}", synced.bytes, synced.transactions, start.elapsed());
+        assert!(synced.transactions > 8);
+        assert!(synced.bytes / synced.transactions as usize <= SMALL_BUFFER);
+        proxy.assert_in_sync();
+        assert_eq!(proxy.reconciler.verify(&proxy.table).unwrap(), Synced::default());
+        for service in 0..SERVICES {
+            proxy.delete(&format!("service-{service}"));
+        }
+        let synced = proxy.sync();
+        assert!(synced.transactions > 1);
+        proxy.assert_in_sync();
+    });
+}
+
+#[test]
+fn one_change_among_many_is_small() {
+    isolated("load::one_change_among_many_is_small", || {
+        let mut proxy = Proxy::open();
+        fill(&mut proxy);
+        proxy.sync();
+        proxy.endpoints("service-7", &["10.244.1.8", "10.244.2.8", "10.244.3.8", "10.244.4.8"]);
+        let synced = proxy.sync();
+        // For TCP and UDP: the endpoint's number goes, the service port counts four.
+        assert_eq!((synced.transactions, synced.elements), (1, 2 * 3));
+        proxy.endpoints("service-7", &["10.244.1.8", "10.244.2.8", "10.244.3.8", "10.244.9.9"]);
+        assert_eq!(proxy.sync().elements, 2 * 2, "one number leads elsewhere");
+        proxy.assert_in_sync();
+    });
+}
