@@ -7,10 +7,12 @@ mod dns;
 mod faults;
 mod feed;
 mod forwarding;
+mod load;
 mod nft;
 mod order;
 mod packets;
 pub mod plane;
+mod sender;
 mod services;
 mod wire;
 

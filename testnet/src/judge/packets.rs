@@ -8,19 +8,24 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use services::Protocol;
+use services::{Changes, Protocol, Snapshot};
 
-use super::plane;
+use super::load;
+use super::plane::{self, Plane};
+use super::sender::{Sender, node_of, said};
 use super::{Feed, Report, Verdict};
-use crate::cluster::probe::{self, Answer, PATIENCE, SILENCE};
-use crate::cluster::{Cluster, Error, Namespace, Node};
-use crate::scenario::{Event, Object, Outcome, Packet, PacketCase, Probe, Scenario, Source, Target};
+use crate::cluster::Cluster;
+use crate::cluster::probe::{Answer, PATIENCE, SILENCE};
+use crate::scenario::{Event, Object, Outcome, Packet, PacketCase, Scenario, Source, Step, Target};
 
 /// How fast a refusal must be: the client did not wait for a timeout.
 const PROMPT: Duration = Duration::from_millis(50);
 
 /// Connections per target before one that was never chosen is believed missing: (1 - 1/k)^(40k) < 10^-17.
 const TRIES_PER_TARGET: usize = 40;
+
+/// How often a change is made and taken back while clients go on.
+const ROUNDS: usize = 25;
 
 /// How soon a UDP flow to an endpoint that left must be cut.
 const CUT: Duration = Duration::from_secs(1);
@@ -52,28 +57,54 @@ fn play(scenario: &Scenario, report: &mut Report) -> Result<(), plane::Error> {
     }
     let mut feed = Feed::new(&scenario.facts);
     let mut planes = plane::open_all(&cluster, &scenario.facts)?;
+    let mut previous: Option<&Step> = None;
     for step in &scenario.steps {
+        let before = feed.model.snapshot();
         step.events.iter().for_each(|event| feed.play(event));
-        let changes = feed.model.take_changes();
-        planes.iter_mut().try_for_each(|plane| plane.sync(&feed.model.snapshot(), &changes))?;
-        let faults: Vec<(usize, String)> = thread::scope(|scope| {
-            let threads: Vec<_> =
-                step.packets.iter().map(|case| scope.spawn(|| judge(&cluster, case))).collect();
-            let judged = threads.into_iter().zip(&step.packets).map(|(thread, case)| (case, thread.join()));
-            judged.filter_map(|(case, joined)| fault(case, joined)).collect()
-        });
+        let (after, changes) = (feed.model.snapshot(), feed.model.take_changes());
+        let steady = previous.map(|previous| load::steady(previous, step)).unwrap_or_default();
+        let change = Change { before, after, changes };
+        let mut faults =
+            load::under_load(&cluster, &steady, || change.make(&mut planes, !steady.is_empty()))??;
+        faults.extend(judge_all(&cluster, &step.packets));
         for (line, fault) in faults {
             report.fail(&scenario.file, line, fault);
         }
         for leak in cluster.take_leaks() {
-            report.fail(
-                &scenario.file,
-                step.line,
-                format!("seen on the wire, though no service address may be: {leak}"),
-            );
+            let fault = format!("seen on the wire, though no service address may be: {leak}");
+            report.fail(&scenario.file, step.line, fault);
         }
+        previous = Some(step);
     }
     Ok(())
+}
+
+/// What a step changes.
+struct Change {
+    before: Snapshot,
+    after: Snapshot,
+    changes: Changes,
+}
+
+impl Change {
+    /// Brings it to the planes; with `often` there and back many times, to meet a client's packet in every moment.
+    fn make(&self, planes: &mut [Plane], often: bool) -> Result<(), plane::Error> {
+        for _ in 0..if often { ROUNDS } else { 0 } {
+            for snapshot in [&self.after, &self.before] {
+                planes.iter_mut().try_for_each(|plane| plane.sync(snapshot, &self.changes))?;
+            }
+        }
+        planes.iter_mut().try_for_each(|plane| plane.sync(&self.after, &self.changes))
+    }
+}
+
+/// Sends all packets of a step at once; returns what is not as it should be, by line.
+fn judge_all(cluster: &Cluster, cases: &[PacketCase]) -> Vec<(usize, String)> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = cases.iter().map(|case| scope.spawn(|| judge(cluster, case))).collect();
+        let judged = threads.into_iter().zip(cases).map(|(thread, case)| (case, thread.join()));
+        judged.filter_map(|(case, joined)| fault(case, joined)).collect()
+    })
 }
 
 fn fault(case: &PacketCase, joined: thread::Result<Result<(), String>>) -> Option<(usize, String)> {
@@ -115,55 +146,9 @@ fn endpoints(slice: &k8s_openapi::api::discovery::v1::EndpointSlice) -> Vec<(Pro
     listeners
 }
 
-/// A sender: its namespace, its own address, its node's.
-struct Sender {
-    namespace: Namespace,
-    address: Ipv4Addr,
-    node: Ipv4Addr,
-}
-
-impl Sender {
-    fn find(cluster: &Cluster, source: &Source) -> Result<Self, Error> {
-        let node = node_of(cluster, source)?;
-        let own = node.facts().address;
-        Ok(match source {
-            Source::Pod(address) => {
-                Self { namespace: cluster.pod(*address)?.namespace().clone(), address: *address, node: own }
-            }
-            Source::Node(_) => Self { namespace: node.namespace().clone(), address: own, node: own },
-        })
-    }
-
-    fn send(&self, packet: &Packet, patience: Duration) -> Result<Answer, String> {
-        let (probe, source, to) = (packet.probe, self.address, packet.destination);
-        let port = packet.port.unwrap_or(0);
-        let sent = self.namespace.run(move || match probe {
-            Probe::Tcp => probe::tcp(to, patience),
-            Probe::Udp => probe::udp_from(port, to, patience),
-            Probe::LateReset => match probe::late_reset(source, to) {
-                Ok(()) => Answer::Silence,
-                Err(error) => Answer::Other(error.to_string()),
-            },
-        });
-        sent.map_err(|error| super::chain(&error))
-    }
-}
-
-/// The node on which the sender is.
-fn node_of<'a>(cluster: &'a Cluster, source: &Source) -> Result<&'a Node, Error> {
-    let node = cluster.nodes().iter().find(|node| match source {
-        Source::Pod(address) => node.facts().pod_cidr.contains(address),
-        Source::Node(name) => node.facts().name == *name,
-    });
-    node.ok_or(match source {
-        Source::Pod(address) => Error::Nowhere(*address),
-        Source::Node(_) => Error::Nowhere(Ipv4Addr::UNSPECIFIED),
-    })
-}
-
 /// Sends what the line says until it is proved or refuted.
 fn judge(cluster: &Cluster, case: &PacketCase) -> Result<(), String> {
-    let sender = Sender::find(cluster, &case.packet.source).map_err(|error| super::chain(&error))?;
+    let mut sender = Sender::find(cluster, &case.packet.source).map_err(|error| super::chain(&error))?;
     match &case.outcome {
         _ if case.packet.port.is_some() => judge_flow(&sender, case),
         Outcome::Targets(targets) => judge_targets(&sender, &case.packet, targets),
@@ -171,8 +156,10 @@ fn judge(cluster: &Cluster, case: &PacketCase) -> Result<(), String> {
             let own = Target { address: case.packet.destination, masquerade: false };
             // To an address of its own the node speaks from that very address.
             let own_process = matches!(case.packet.source, Source::Node(_));
-            let address = if own_process { *own.address.ip() } else { sender.address };
-            judge_targets(&Sender { address, ..sender }, &case.packet, &[own])
+            if own_process {
+                sender.address = *own.address.ip();
+            }
+            judge_targets(&sender, &case.packet, &[own])
         }
         Outcome::Reject => judge_reject(&sender, &case.packet),
         Outcome::Drop => match sender.send(&case.packet, SILENCE)? {
@@ -238,14 +225,5 @@ fn judge_flow(sender: &Sender, case: &PacketCase) -> Result<(), String> {
             return Err(format!("{}, {CUT:?} after the change", said(&answer)));
         }
         thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn said(answer: &Answer) -> String {
-    match answer {
-        Answer::Heard(heard) => format!("{} (which saw {})", heard.server, heard.client.ip()),
-        Answer::Refused(after) => format!("reject (after {after:?})"),
-        Answer::Silence => "drop (silence)".to_owned(),
-        Answer::Other(text) => text.clone(),
     }
 }
