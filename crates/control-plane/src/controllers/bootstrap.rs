@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::{self as discovery, EndpointConditions, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::PostParams;
+use kube::api::{GetParams, PostParams};
 
 use super::cluster::SERVICE_NAME_LABEL;
 use super::execute::{RequestError, code, collection};
@@ -62,48 +62,66 @@ pub async fn bootstrap(client: kube::Client, config: &BootstrapConfig) -> Result
     ensure(&client, kubernetes_slice(config), true).await
 }
 
-/// Creates the object; if it is there and `correct` is set, replaces it when it says something else.
+/// Creates the object; if it is there and `correct` is set, replaces it (the API makes no revision of an equal object).
+///
+/// It looks before it creates: a Service whose address is taken, by itself, is refused for that and not as existing.
 async fn ensure(client: &kube::Client, object: Object, correct: bool) -> Result<(), BootstrapError> {
     let target = object.target();
-    let failed = |source: RequestError| BootstrapError::Write {
-        kind: format!("{:?}", target.kind),
-        name: format!("{}/{}", target.key.namespace, target.key.name),
-        source: Box::new(source),
+    let result = async {
+        if !exists(client, &target).await? {
+            return write(client, &target, &object, None).await;
+        }
+        if correct { write(client, &target, &object, Some(&target.key.name)).await } else { Ok(()) }
     };
-    match write(client, &target, &object, None).await {
-        Err(RequestError::Call { source, .. }) if code(&source) == Some(409) => {}
-        result => return result.map_err(failed),
-    }
-    if correct {
-        write(client, &target, &object, Some(&target.key.name)).await.map_err(failed)?;
-    }
-    Ok(())
+    result.await.map_err(|source| BootstrapError::Write {
+        kind: format!("{:?}", target.kind),
+        name: full_name(&target),
+        source: Box::new(source),
+    })
 }
 
-/// A POST, or a PUT of the object `replaced`. The API makes no new revision of a PUT that changes nothing.
+async fn exists(client: &kube::Client, target: &Target) -> Result<bool, RequestError> {
+    let get = collection(target).get(&target.key.name, &GetParams::default());
+    match send(client, "get", target, get).await {
+        Err(RequestError::Call { source, .. }) if code(&source) == Some(404) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+/// A POST, or a PUT of the object `replaced`. Somebody else's POST at the same time is as good as ours.
 async fn write(
     client: &kube::Client,
     target: &Target,
     object: &Object,
     replaced: Option<&str>,
 ) -> Result<(), RequestError> {
-    let name = || format!("{}/{}", target.key.namespace, target.key.name);
+    let body = object.encode();
     let body =
-        object.encode().map_err(|source| RequestError::Type { kind: target.kind, name: name(), source })?;
+        body.map_err(|source| RequestError::Type { kind: target.kind, name: full_name(target), source })?;
     let params = PostParams::default();
-    let request = match replaced {
-        Some(replaced) => collection(target).replace(replaced, &params, body),
-        None => collection(target).create(&params, body),
+    let Some(replaced) = replaced else {
+        return match send(client, "create", target, collection(target).create(&params, body)).await {
+            Err(error) if error.is_conflict() => Ok(()),
+            result => result,
+        };
     };
-    let request =
-        request.map_err(|source| RequestError::Build { kind: target.kind, name: name(), source })?;
+    send(client, "replace", target, collection(target).replace(replaced, &params, body)).await
+}
+
+async fn send(
+    client: &kube::Client,
+    verb: &'static str,
+    target: &Target,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<(), RequestError> {
+    let (kind, name) = (target.kind, full_name(target));
+    let request = request.map_err(|source| RequestError::Build { kind, name: name.clone(), source })?;
     let sent = client.request_text(request).await.map(drop);
-    sent.map_err(|source| RequestError::Call {
-        verb: if replaced.is_some() { "replace" } else { "create" },
-        kind: target.kind,
-        name: name(),
-        source: Box::new(source),
-    })
+    sent.map_err(|source| RequestError::Call { verb, kind, name, source: Box::new(source) })
+}
+
+fn full_name(target: &Target) -> String {
+    format!("{}/{}", target.key.namespace, target.key.name)
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {

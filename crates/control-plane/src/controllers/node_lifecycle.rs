@@ -1,6 +1,7 @@
 //! Node lifecycle: a node that no longer shows itself becomes Unknown, and its pods not ready, so that traffic leaves them.
 //!
-//! A node shows itself by its Lease and by the heartbeat in its condition Ready. Pods are marked when their node stops being
+//! A node shows itself by its Lease and by the heartbeat in its condition Ready. The taints that say the same as a condition
+//! (`TAINTS`) are kept for those who look at them, which our scheduler does not: it reads the conditions. Pods are marked when their node stops being
 //! Ready for whatever reason, once: a pod that becomes ready after that says so itself and is left alone. Pods are not evicted.
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::action::{Action, Note, Plan, Severity};
@@ -18,6 +19,9 @@ use super::object::{Key, Kind, Object, Target, reference};
 use super::pod;
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// Taints, all `NoSchedule`, that follow from a node's state; the API's admission gives every new node the first.
+pub(super) const TAINTS: [&str; 3] =
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable"];
 const WATCHED_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 /// The controller.
@@ -53,6 +57,7 @@ impl Controller for NodeLifecycle {
         } else if ready(node).is_none_or(|ready| ready.status != "Unknown") {
             plan.actions.extend(lose(node, now));
         }
+        plan.actions.extend(taint(node, now));
         if let Some(since) = ready(node).filter(|ready| ready.status != "True") {
             let since = since.last_transition_time.as_ref().map_or(now, |time| time.0);
             let pods = cluster.pods_on(&target.key.name);
@@ -77,6 +82,33 @@ fn last_seen(cluster: &Cluster, node: &Node, now: Timestamp) -> Timestamp {
     let heartbeat = ready(node).and_then(|ready| Some(ready.last_heartbeat_time.as_ref()?.0));
     let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
     renewed.max(heartbeat).max(created).unwrap_or(now)
+}
+
+/// Brings the taints of `TAINTS` in line with the node's conditions.
+fn taint(node: &Arc<Node>, now: Timestamp) -> Option<Action> {
+    let status = ready(node).map_or("Unknown", |ready| ready.status.as_str());
+    let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+    let wanted = [status == "False", status == "Unknown", unschedulable];
+    let mut after = Node::clone(node);
+    let taints = after.spec.get_or_insert_default().taints.get_or_insert_default();
+    for (key, wanted) in TAINTS.into_iter().zip(wanted) {
+        let is_it = |taint: &Taint| taint.key == key && taint.effect == "NoSchedule";
+        if !wanted {
+            taints.retain(|taint| !is_it(taint));
+        } else if !taints.iter().any(is_it) {
+            taints.push(Taint {
+                key: key.to_owned(),
+                effect: "NoSchedule".to_owned(),
+                time_added: Some(Time(now)),
+                value: None,
+            });
+        }
+    }
+    if after.spec.as_ref()?.taints.as_ref()?.is_empty() {
+        after.spec.as_mut()?.taints = None;
+    }
+    let version = node.metadata.resource_version.as_deref();
+    Some(Action::patch(&**node, &after, None)?.guarded_by(version))
 }
 
 fn lose(node: &Arc<Node>, now: Timestamp) -> Option<Action> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
 
 use crate::controllers::label_selector;
+use crate::controllers::node_lifecycle::TAINTS;
 
 /// Pods that a node takes if it does not say (the kubelet's default).
 const DEFAULT_POD_CAPACITY: usize = 110;
@@ -62,7 +63,11 @@ fn capacity(node: &Node) -> usize {
     allocatable.and_then(|all| all.get("pods")?.0.parse().ok()).unwrap_or(DEFAULT_POD_CAPACITY)
 }
 
+/// Taints that only repeat a node's state do not count: that is judged by the state itself, which is never late.
 fn repels(taint: &Taint, pod: &Pod) -> bool {
+    if taint.effect == "NoSchedule" && TAINTS.contains(&taint.key.as_str()) {
+        return false;
+    }
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_ref()).into_iter().flatten();
     matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
         && !tolerations.into_iter().any(|toleration| tolerates(toleration, taint))
