@@ -37,7 +37,7 @@ pub(super) fn before_update(resource: &Resource, old: &Value, new: &mut Value, s
         copy(old, new, "spec");
     } else {
         copy(old, new, "status");
-        if resource.kind == "Namespace" {
+        if resource.kind == "Namespace" && subresource.is_none() {
             copy(old, new, "spec");
         }
     }

@@ -47,6 +47,8 @@ pub(crate) fn bootstrap_config() -> BootstrapConfig {
 }
 
 async fn api() -> (Client, Option<ControlPlane>) {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     let _ = rustls::crypto::ring::default_provider().install_default();
     match std::env::var("SLUICE_TEST_KUBECONFIG") {
         Ok(path) => {
