@@ -1,0 +1,181 @@
+//! How long the kernel takes to learn many services, and one more change: from objects to committed transaction.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use dataplane::forwarding_table::{ForwardingTable, NodeFacts};
+use dataplane::nftables::cleanup;
+use dataplane::reconcile::Reconciler;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use serde_json::json;
+use services::{Model, ServiceName};
+
+use crate::measure::{median, milliseconds, print_table, time};
+use crate::namespace;
+
+const SIZES: [u32; 2] = [1_000, 10_000];
+const ENDPOINTS: u32 = 5;
+/// Cold loads of each size.
+const LOADS: usize = 5;
+/// Changes of each kind.
+const CHANGES: u32 = 51;
+
+/// Loads each size several times, then changes the loaded table, and prints both.
+pub(crate) fn run() -> Result<()> {
+    namespace::enter()?;
+    let (mut loads, mut changes) = (Vec::new(), Vec::new());
+    for size in SIZES {
+        let (load, change) = measure(size)?;
+        loads.push(load);
+        changes.push(change);
+    }
+    println!("Cold load, medians of {LOADS}:\n");
+    print_table(
+        &["services × endpoints", "model and table", "kernel", "together", "transactions", "sent"],
+        &loads,
+    );
+    println!(
+        "\nOne change with that many present, from object to committed transaction, medians of {CHANGES}:\n"
+    );
+    print_table(
+        &[
+            "services",
+            "service added",
+            "endpoint added (count changes)",
+            "endpoint replaced",
+            "service removed",
+        ],
+        &changes,
+    );
+    Ok(())
+}
+
+fn measure(size: u32) -> Result<(Vec<String>, Vec<String>)> {
+    let objects: Vec<_> = (0..size).map(|number| (service(number), slice(number, ENDPOINTS, 0))).collect();
+    let mut samples = Vec::new();
+    let mut node = None;
+    for _ in 0..LOADS {
+        drop(node.take());
+        cleanup().context("removing the table between loads")?;
+        let mut fresh = Node::open()?;
+        samples.push(fresh.load(&objects)?);
+        node = Some(fresh);
+    }
+    let mut node = node.context("at least one load")?;
+    let title = format!("{size} × {ENDPOINTS}");
+    Ok((load_row(title, &samples), node.change_row(size)?))
+}
+
+fn load_row(title: String, samples: &[Load]) -> Vec<String> {
+    let column = |part: fn(&Load) -> Duration| milliseconds(median(samples.iter().map(part).collect()));
+    vec![
+        title,
+        column(|load| load.table),
+        column(|load| load.kernel),
+        column(|load| load.table + load.kernel),
+        samples[0].transactions.to_string(),
+        format!("{:.1} MB", samples[0].bytes as f64 / 1e6),
+    ]
+}
+
+struct Load {
+    table: Duration,
+    kernel: Duration,
+    transactions: u32,
+    bytes: usize,
+}
+
+/// The proxy of one node, without the API.
+struct Node {
+    model: Model,
+    table: ForwardingTable,
+    reconciler: Reconciler,
+}
+
+impl Node {
+    fn open() -> Result<Self> {
+        let facts = NodeFacts::new("worker-1", ["10.96.0.0/12".parse()?]);
+        let (model, table) = (Model::new(), ForwardingTable::new(facts));
+        Ok(Self { model, table, reconciler: Reconciler::open()? })
+    }
+
+    fn load(&mut self, objects: &[(core::Service, discovery::EndpointSlice)]) -> Result<Load> {
+        let (touched, table) = time(|| {
+            for (service, slice) in objects {
+                self.model.apply_service(service)?;
+                self.model.apply_slice(slice)?;
+            }
+            let changes = self.model.take_changes();
+            anyhow::Ok(self.table.update(&self.model.snapshot(), &changes))
+        });
+        let touched = touched?;
+        let (synced, kernel) = time(|| self.reconciler.sync(&self.table, &touched));
+        let synced = synced?;
+        Ok(Load { table, kernel, transactions: synced.transactions, bytes: synced.bytes })
+    }
+
+    fn change_row(&mut self, size: u32) -> Result<Vec<String>> {
+        let mut row = vec![size.to_string()];
+        row.push(self.changes(|model, turn| {
+            model.apply_service(&service(size + turn))?;
+            Ok(model.apply_slice(&slice(size + turn, ENDPOINTS, 0))?)
+        })?);
+        row.push(self.changes(|model, turn| Ok(model.apply_slice(&slice(turn, ENDPOINTS + 1, 0))?))?);
+        row.push(self.changes(|model, turn| Ok(model.apply_slice(&slice(turn, ENDPOINTS + 1, 1))?))?);
+        row.push(self.changes(|model, turn| {
+            let name = ServiceName::new("default", name(size + turn));
+            model.delete_service(&name);
+            model.delete_slice(&name);
+            Ok(())
+        })?);
+        Ok(row)
+    }
+
+    fn changes(&mut self, mut change: impl FnMut(&mut Model, u32) -> Result<()>) -> Result<String> {
+        let mut samples = Vec::new();
+        for turn in 0..CHANGES {
+            let (result, duration) = time(|| {
+                change(&mut self.model, turn)?;
+                let changes = self.model.take_changes();
+                let touched = self.table.update(&self.model.snapshot(), &changes);
+                anyhow::Ok(self.reconciler.sync(&self.table, &touched)?)
+            });
+            anyhow::ensure!(result?.transactions == 1, "a change is one transaction");
+            samples.push(duration);
+        }
+        Ok(milliseconds(median(samples)))
+    }
+}
+
+fn name(number: u32) -> String {
+    format!("service-{number}")
+}
+
+fn service(number: u32) -> core::Service {
+    let address = std::net::Ipv4Addr::from(u32::from_be_bytes([10, 96, 1, 0]) + number);
+    let spec = json!({"clusterIPs": [address], "ports": [{"port": 80, "protocol": "TCP"}]});
+    object(json!({"metadata": {"name": name(number), "namespace": "default"}, "spec": spec}))
+}
+
+/// A slice with so many endpoints, the first of them in its `version`th form.
+fn slice(number: u32, endpoints: u32, version: u32) -> discovery::EndpointSlice {
+    let address = |pod: u32| {
+        let host = number * 16 + pod + if pod == 0 { 8 * version } else { 0 };
+        std::net::Ipv4Addr::from(u32::from_be_bytes([10, 128, 0, 0]) + host)
+    };
+    let endpoints: Vec<_> = (0..endpoints)
+        .map(|pod| json!({"addresses": [address(pod)], "nodeName": format!("worker-{}", pod % 100)}))
+        .collect();
+    let labels = json!({"kubernetes.io/service-name": name(number)});
+    object(json!({
+        "addressType": "IPv4",
+        "metadata": {"name": name(number), "namespace": "default", "labels": labels},
+        "ports": [{"port": 9898, "protocol": "TCP", "name": ""}],
+        "endpoints": endpoints,
+    }))
+}
+
+fn object<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).expect("our own objects decode")
+}
