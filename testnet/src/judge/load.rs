@@ -1,13 +1,21 @@
 //! Clients that go on connecting while a change is made: as long as there is an endpoint before and after, no
 //! connection may fail, and none may end elsewhere.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::sender::{Sender, said};
-use crate::cluster::probe::{Answer, PATIENCE};
+use crate::cluster::probe::{self, Answer, PATIENCE};
 use crate::cluster::{Cluster, Error};
 use crate::scenario::{Outcome, Packet, PacketCase, Probe, Step, Target};
+
+/// Connections of each client during one change.
+const CONNECTIONS: u32 = 60;
+
+/// How long a change may be made and taken back for that, on a busy machine.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A client of the load.
 #[derive(Debug)]
@@ -36,41 +44,65 @@ pub(super) fn steady(before: &Step, after: &Step) -> Vec<Client> {
     clients
 }
 
-/// Makes the change while the clients connect; returns its result or the faults of connections, by line.
-pub(super) fn under_load<T>(
-    cluster: &Cluster,
-    clients: &[Client],
-    change: impl FnOnce() -> Result<(), T>,
-) -> Result<Result<Vec<(usize, String)>, T>, Error> {
-    let senders = clients.iter().map(|client| Ok((client, Sender::find(cluster, &client.packet.source)?)));
-    let senders: Vec<(&Client, Sender)> = senders.collect::<Result<_, Error>>()?;
-    let over = AtomicBool::new(false);
-    Ok(thread::scope(|scope| {
-        let over = &over;
-        let start = |(client, sender)| scope.spawn(move || go_on(client, sender, over));
-        let threads: Vec<_> = senders.iter().map(|(client, sender)| start((*client, sender))).collect();
-        let changed = change();
-        over.store(true, Ordering::Release);
-        let faults = threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect();
-        changed.map(|()| faults)
-    }))
+/// The clients at work.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    over: AtomicBool,
+    /// Connections of each client so far.
+    counts: Vec<AtomicU32>,
 }
 
-fn go_on(client: &Client, sender: &Sender, over: &AtomicBool) -> Option<(usize, String)> {
-    let mut connections = 0_u32;
-    while !over.load(Ordering::Acquire) || connections == 0 {
-        connections += 1;
-        let fault = match sender.send(&client.packet, PATIENCE) {
-            Ok(Answer::Heard(heard))
-                if client.targets.iter().any(|target| target.address == heard.server) =>
-            {
-                continue;
-            }
-            Ok(answer) => said(&answer),
-            Err(error) => error,
-        };
-        let packet = &client.packet;
-        return Some((client.line, format!("{packet}: connection {connections} during the change: {fault}")));
+impl Load {
+    /// True until every client has met the change often enough.
+    fn wants_more(&self, since: Instant) -> bool {
+        let few = |count: &AtomicU32| count.load(Ordering::Relaxed) < CONNECTIONS;
+        self.counts.iter().any(few) && since.elapsed() < LONGEST && !self.over.load(Ordering::Acquire)
     }
-    None
+}
+
+/// Calls `flip` (make the change, take it back) for as long as the clients want more of it; returns the faults of
+/// connections, by line. Without clients it is not called.
+pub(super) fn under_load<T: From<Error>>(
+    cluster: &Cluster,
+    clients: &[Client],
+    mut flip: impl FnMut() -> Result<(), T>,
+) -> Result<Vec<(usize, String)>, T> {
+    let senders = clients.iter().map(|client| Sender::find(cluster, &client.packet.source));
+    let senders: Vec<Sender> = senders.collect::<Result<_, Error>>()?;
+    let counts = clients.iter().map(|_| AtomicU32::new(0)).collect();
+    let load = Arc::new(Load { over: AtomicBool::new(false), counts });
+    thread::scope(|scope| {
+        let at_work = clients.iter().zip(senders).enumerate();
+        let threads: Vec<_> = at_work
+            .map(|(index, (client, sender))| {
+                let load = Arc::clone(&load);
+                scope.spawn(move || go_on(client, &sender, index, load))
+            })
+            .collect();
+        let (since, mut flipped) = (Instant::now(), Ok(()));
+        while flipped.is_ok() && load.wants_more(since) {
+            flipped = flip();
+        }
+        load.over.store(true, Ordering::Release);
+        let faults = threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect();
+        flipped.map(|()| faults)
+    })
+}
+
+/// Connects until the change is over, or to the first fault, which ends it.
+fn go_on(client: &Client, sender: &Sender, index: usize, load: Arc<Load>) -> Option<(usize, String)> {
+    let (targets, destination) = (client.targets.clone(), client.packet.destination);
+    let connected = sender.namespace.run(move || {
+        while !load.over.load(Ordering::Acquire) {
+            let answer = probe::tcp(destination, PATIENCE);
+            let count = load.counts[index].fetch_add(1, Ordering::Relaxed) + 1;
+            if !matches!(&answer, Answer::Heard(heard) if targets.iter().any(|target| target.address == heard.server)) {
+                load.over.store(true, Ordering::Release);
+                return Some(format!("connection {count} during the change: {}", said(&answer)));
+            }
+        }
+        None
+    });
+    let fault = connected.unwrap_or_else(|error| Some(super::chain(&error)))?;
+    Some((client.line, format!("{}\n    {fault}", client.packet)))
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use services::{Changes, Protocol, Snapshot};
+use services::Protocol;
 
 use super::load;
 use super::plane::{self, Plane};
@@ -23,9 +23,6 @@ const PROMPT: Duration = Duration::from_millis(50);
 
 /// Connections per target before one that was never chosen is believed missing: (1 - 1/k)^(40k) < 10^-17.
 const TRIES_PER_TARGET: usize = 40;
-
-/// How often a change is made and taken back while clients go on.
-const ROUNDS: usize = 25;
 
 /// How soon a UDP flow to an endpoint that left must be cut.
 const CUT: Duration = Duration::from_secs(1);
@@ -63,9 +60,14 @@ fn play(scenario: &Scenario, report: &mut Report) -> Result<(), plane::Error> {
         step.events.iter().for_each(|event| feed.play(event));
         let (after, changes) = (feed.model.snapshot(), feed.model.take_changes());
         let steady = previous.map(|previous| load::steady(previous, step)).unwrap_or_default();
-        let change = Change { before, after, changes };
-        let mut faults =
-            load::under_load(&cluster, &steady, || change.make(&mut planes, !steady.is_empty()))??;
+        let sync = |planes: &mut Vec<Plane>, snapshot| {
+            planes.iter_mut().try_for_each(|plane| plane.sync(snapshot, &changes))
+        };
+        let mut faults = load::under_load(&cluster, &steady, || {
+            sync(&mut planes, &after)?;
+            sync(&mut planes, &before)
+        })?;
+        sync(&mut planes, &after)?;
         faults.extend(judge_all(&cluster, &step.packets));
         for (line, fault) in faults {
             report.fail(&scenario.file, line, fault);
@@ -77,25 +79,6 @@ fn play(scenario: &Scenario, report: &mut Report) -> Result<(), plane::Error> {
         previous = Some(step);
     }
     Ok(())
-}
-
-/// What a step changes.
-struct Change {
-    before: Snapshot,
-    after: Snapshot,
-    changes: Changes,
-}
-
-impl Change {
-    /// Brings it to the planes; with `often` there and back many times, to meet a client's packet in every moment.
-    fn make(&self, planes: &mut [Plane], often: bool) -> Result<(), plane::Error> {
-        for _ in 0..if often { ROUNDS } else { 0 } {
-            for snapshot in [&self.after, &self.before] {
-                planes.iter_mut().try_for_each(|plane| plane.sync(snapshot, &self.changes))?;
-            }
-        }
-        planes.iter_mut().try_for_each(|plane| plane.sync(&self.after, &self.changes))
-    }
 }
 
 /// Sends all packets of a step at once; returns what is not as it should be, by line.

@@ -9,7 +9,8 @@ use crate::scenario::{Packet, Probe, Source};
 
 /// A sender: its namespace, its own address, its node's.
 pub(super) struct Sender {
-    namespace: Namespace,
+    /// Where it stands.
+    pub(super) namespace: Namespace,
     /// Its own address.
     pub(super) address: Ipv4Addr,
     /// Its node's.
