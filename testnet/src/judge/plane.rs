@@ -1,8 +1,13 @@
-//! The data planes under test: on each node of a cluster the product's reconciler, fed from the node's table.
+//! The data planes under test: on each node of a cluster the product's reconciler, fed from the node's table, and its
+//! sweeper of stale UDP flows on a thread of its own.
 
-use dataplane::Faults;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use dataplane::conntrack::{Conntrack, Sweep, Sweeper};
 use dataplane::forwarding_table::{ForwardingTable, TableChanges};
 use dataplane::reconcile::{self, Reconciler};
+use dataplane::{Faults, NetlinkError};
 use services::{Changes, Snapshot};
 
 use super::forwarding::node_facts;
@@ -15,6 +20,15 @@ pub enum Error {
     /// The test bed.
     #[error("no cluster to test in")]
     Cluster(#[from] cluster::Error),
+    /// Connection tracking.
+    #[error("stale flows cannot be swept on {node}")]
+    Sweeper {
+        /// Whose.
+        node: String,
+        /// Why.
+        #[source]
+        source: NetlinkError,
+    },
     /// The reconciler.
     #[error("the plane of {node} failed")]
     Plane {
@@ -33,6 +47,8 @@ pub struct Plane {
     namespace: Namespace,
     table: ForwardingTable,
     reconciler: Reconciler,
+    sweeper: Arc<Sweeper>,
+    sweeping: Option<JoinHandle<()>>,
 }
 
 impl Plane {
@@ -44,7 +60,12 @@ impl Plane {
         let node = table.facts().name.to_string();
         let reconciler = namespace.run(Reconciler::open)?;
         let reconciler = reconciler.map_err(|source| Error::Plane { node: node.clone(), source })?;
-        Ok(Self { node, namespace: namespace.clone(), table, reconciler })
+        let conntrack = namespace.run(Conntrack::open)?;
+        let mut conntrack = conntrack.map_err(|source| Error::Sweeper { node: node.clone(), source })?;
+        let sweeper = Arc::new(Sweeper::new());
+        let swept = Arc::clone(&sweeper);
+        let sweeping = Some(thread::spawn(move || swept.run(&mut conntrack)));
+        Ok(Self { node, namespace: namespace.clone(), table, reconciler, sweeper, sweeping })
     }
 
     /// Takes over what changed and brings it to the kernel.
@@ -58,7 +79,9 @@ impl Plane {
 
     fn push(&mut self, touched: &TableChanges) -> Result<(), Error> {
         let synced = self.reconciler.sync(&self.table, touched);
-        synced.map(drop).map_err(|source| Error::Plane { node: self.node.clone(), source })
+        let synced = synced.map_err(|source| Error::Plane { node: self.node.clone(), source })?;
+        self.sweeper.push(Sweep::new(&self.table, &synced.stale));
+        Ok(())
     }
 
     /// Compares the kernel with the table in full; returns how many elements had to be repaired.
@@ -97,6 +120,15 @@ impl Plane {
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.sweeper.close();
+        if let Some(thread) = self.sweeping.take() {
+            let _ = thread.join();
+        }
     }
 }
 
