@@ -12,6 +12,7 @@ mod nft;
 mod order;
 mod packets;
 pub mod plane;
+mod restart;
 mod sender;
 mod services;
 mod wire;
@@ -25,6 +26,7 @@ pub use forwarding::{Tables, forwarding, node_facts};
 pub use nft::{listing, nft};
 pub use order::{Order, interleave, order};
 pub use packets::packets;
+pub use restart::restart;
 pub use services::services;
 pub use wire::wire;
 
@@ -107,4 +109,42 @@ fn diff(expected: &[String], shown: &[String]) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Stage;
+
+    #[test]
+    fn differences_keep_what_is_common() {
+        let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let cases = [
+            ("", "", ""),
+            ("a b", "a b", "  a|  b"),
+            ("a b c", "a c", "  a|- b|  c"),
+            ("a c", "a b c d", "  a|+ b|  c|+ d"),
+            ("a", "b", "- a|+ b"),
+        ];
+        for (expected, shown, difference) in cases {
+            assert_eq!(diff(&lines(expected), &lines(shown)).join("|"), difference, "{expected:?} {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_difference_rewrites_its_block() {
+        let dump = Dump {
+            stage: Stage::Zone,
+            node: String::new(),
+            line: 3,
+            lines: vec!["a".to_owned()],
+            body: 3..4,
+        };
+        let mut report = Report::default();
+        report.compare("x", &dump, "a  \n");
+        assert_eq!(report, Report::default());
+        report.compare("x", &dump, "b\n");
+        assert_eq!(report.rewrites, [Rewrite { body: 3..4, lines: vec!["b".to_owned()] }]);
+        assert!(report.failures[0].starts_with("x:3: `zone` shows something else"), "{:?}", report.failures);
+    }
 }

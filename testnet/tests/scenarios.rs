@@ -22,7 +22,7 @@ struct Judge {
     judge: fn(&Scenario) -> Verdict,
 }
 
-const JUDGES: [Judge; 9] = [
+const JUDGES: [Judge; 10] = [
     Judge { name: "services", in_namespaces: false, is_asked: |_| true, judge: judge::services },
     Judge { name: "forwarding", in_namespaces: false, is_asked: |_| true, judge: judge::forwarding },
     Judge { name: "order", in_namespaces: false, is_asked: |_| true, judge: judge::order },
@@ -30,6 +30,7 @@ const JUDGES: [Judge; 9] = [
     Judge { name: "wire", in_namespaces: true, is_asked: Scenario::has_queries, judge: judge::wire },
     Judge { name: "nft", in_namespaces: true, is_asked: Scenario::has_rules, judge: judge::nft },
     Judge { name: "listing", in_namespaces: true, is_asked: |_| true, judge: judge::listing },
+    Judge { name: "restart", in_namespaces: true, is_asked: |_| true, judge: judge::restart },
     Judge { name: "faults", in_namespaces: true, is_asked: |_| true, judge: judge::faults },
     Judge { name: "packets", in_namespaces: true, is_asked: Scenario::has_packets, judge: judge::packets },
 ];

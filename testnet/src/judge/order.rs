@@ -169,3 +169,31 @@ impl State {
         texts.collect::<Vec<_>>().join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREE: &str = "# t\n--- objects\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\napiVersion: v1\n\
+        kind: Service\nmetadata: {name: b}\n--- delete\nService default/a\nService default/b\nService default/a\n";
+
+    #[test]
+    fn each_objects_own_order_is_kept() {
+        let scenario = Scenario::parse("x", THREE).unwrap();
+        let mut orders = std::collections::BTreeSet::new();
+        for seed in 0..100 {
+            let events = scenario.steps.iter().flat_map(|step| &step.events);
+            let mixed = interleave(events, &mut Order::seeded(seed));
+            let word = |event: &&Event| match event {
+                Event::Apply(key, _) => format!("+{}", key.name.name),
+                Event::Delete(key) => format!("-{}", key.name.name),
+            };
+            let words: Vec<String> = mixed.iter().map(word).collect();
+            let of =
+                |name: &str| words.iter().filter(|word| word.ends_with(name)).cloned().collect::<Vec<_>>();
+            assert_eq!((of("a").join(""), of("b").join("")), ("+a-a-a".to_owned(), "+b-b".to_owned()));
+            orders.insert(words);
+        }
+        assert_eq!(orders.len(), 10, "5 events, 3 of them of one object: 5!/(3! 2!) orders");
+    }
+}

@@ -68,6 +68,17 @@ impl Plane {
         Ok(Self { node, namespace: namespace.clone(), table, reconciler, sweeper, sweeping })
     }
 
+    /// The same with a table that knows everything already, as a process that starts anew has; returns how many
+    /// elements the kernel lacked or had too many.
+    ///
+    /// # Errors
+    /// The kernel refuses nftables or the difference.
+    pub fn adopt(namespace: &Namespace, table: ForwardingTable) -> Result<(Self, usize), Error> {
+        let mut plane = Self::open(namespace, table)?;
+        let elements = plane.verify()?;
+        Ok((plane, elements))
+    }
+
     /// Takes over what changed and brings it to the kernel.
     ///
     /// # Errors
