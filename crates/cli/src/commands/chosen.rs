@@ -40,6 +40,8 @@ pub(crate) struct Chosen {
     pub(crate) name: String,
     /// The object, where it had to be read.
     pub(crate) object: Value,
+    /// The manifest that names it, empty if none does.
+    pub(crate) source: String,
 }
 
 impl Chosen {
@@ -71,7 +73,7 @@ impl ChoiceFlags {
     /// The objects; those chosen by name or manifest are not read.
     pub(crate) async fn choose(&self, session: &Session, words: &[String]) -> Result<Vec<Chosen>, Failure> {
         if !self.files.is_empty() {
-            return self.from_files(session).await;
+            return self.in_files(session).await;
         }
         if words.is_empty() {
             return Err(Failure::usage(
@@ -92,19 +94,25 @@ impl ChoiceFlags {
         Ok(chosen)
     }
 
-    async fn from_files(&self, session: &Session) -> Result<Vec<Chosen>, Failure> {
+    async fn in_files(&self, session: &Session) -> Result<Vec<Chosen>, Failure> {
         let mut chosen = Vec::new();
         for object in manifest::read(&self.files)? {
             let resource = manifest::resource_of(session, &object).await?;
             let namespace = if resource.namespaced { object.namespace(session)? } else { String::new() };
-            chosen.push(Chosen { resource, namespace, name: object.name().to_owned(), object: Value::Null });
+            chosen.push(Chosen {
+                resource,
+                namespace,
+                name: object.name().to_owned(),
+                object: Value::Null,
+                source: object.source,
+            });
         }
         Ok(chosen)
     }
 
     fn named(&self, session: &Session, resource: Resource, name: String) -> Chosen {
         let namespace = if resource.namespaced { session.namespace.clone() } else { String::new() };
-        Chosen { resource, namespace, name, object: Value::Null }
+        Chosen { resource, namespace, name, object: Value::Null, source: String::new() }
     }
 
     async fn queried(&self, session: &Session, resource: Resource) -> Result<Vec<Chosen>, Failure> {
@@ -122,6 +130,7 @@ impl ChoiceFlags {
             namespace: text(&object, "namespace"),
             name: text(&object, "name"),
             object,
+            source: String::new(),
         };
         Ok(listing::items(list, &resource).into_iter().map(chosen).collect())
     }

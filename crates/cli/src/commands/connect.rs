@@ -50,12 +50,12 @@ impl ConnectFlags {
             return Ok(merged);
         }
         let candidates = [Some(wiring::default_kubeconfig()), home_kubeconfig()];
-        for path in candidates.iter().flatten().filter(|path| path.exists()) {
-            return Kubeconfig::read_from(path).map_err(failed);
-        }
-        Err(Failure::usage(
-            "no cluster to speak to: start one with `sluice up`, or name a kubeconfig with --kubeconfig or KUBECONFIG",
-        ))
+        let found = candidates.iter().flatten().find(|path| path.exists()).ok_or_else(|| {
+            Failure::usage(
+                "no cluster to speak to: start one with `sluice up`, or name a kubeconfig with --kubeconfig or KUBECONFIG",
+            )
+        })?;
+        Kubeconfig::read_from(found).map_err(failed)
     }
 }
 

@@ -74,7 +74,10 @@ pub(crate) async fn run(args: Args, connect: &ConnectFlags) -> Result<ExitCode, 
         match deletion.delete(&session, &object).await {
             Ok(uid) => gone.push((object, uid)),
             Err(error) if error.is_not_found() && (args.ignore_not_found || args.choice.means_all()) => {}
-            Err(error @ Failure::Server(_)) => failures.push(error),
+            Err(error @ Failure::Server(_)) if object.source.is_empty() => failures.push(error),
+            Err(error @ Failure::Server(_)) => {
+                failures.push(error.prefixed(&format!("error when deleting {:?}: ", object.source)));
+            }
             Err(error) => return Err(error),
         }
     }

@@ -155,13 +155,26 @@ async fn streams(args: &Args, session: &Session) -> Result<Vec<LogStream>, Failu
 }
 
 async fn named(args: &Args, session: &Session, word: &str) -> Result<Vec<Value>, Failure> {
-    let mut pods = candidates(session, word).await?;
+    let mut pods = candidates(session, word).await.map_err(|error| not_found(error, session))?;
     if pods.len() > 1 && !args.all_pods {
         let first = pods[0]["metadata"]["name"].as_str().unwrap_or_default();
         output::remark(&format!("Found {} pods, using pod/{first}", pods.len()));
         pods.truncate(1);
     }
     Ok(pods)
+}
+
+/// kubectl's own words for a pod that is not there.
+fn not_found(error: Failure, session: &Session) -> Failure {
+    match error {
+        Failure::Server(status) if status.code == 404 && status.message.starts_with("pods ") => {
+            Failure::usage(format!(
+                "error from server (NotFound): {} in namespace {:?}",
+                status.message, session.namespace
+            ))
+        }
+        other => other,
+    }
 }
 
 fn stream(args: &Args, pod: &Value, container: &str) -> Result<LogStream, Failure> {

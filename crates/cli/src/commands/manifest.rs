@@ -139,9 +139,18 @@ fn collect(path: &Path, recursive: bool, top: bool, files: &mut Vec<PathBuf>) ->
 fn documents(text: &str, source: &str) -> Result<Vec<Value>, Failure> {
     let parsed = serde_saphyr::from_multiple::<Value>(text);
     let documents = parsed.map_err(|error| {
-        Failure::usage(format!("error parsing {source}: error converting YAML to JSON: {error}"))
+        Failure::usage(format!(
+            "error parsing {source}: error converting YAML to JSON: {}",
+            yaml_error(&error.to_string())
+        ))
     })?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// The parser's first line, which says where and what, as `yaml: line 5 column 2: what`.
+pub(crate) fn yaml_error(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    format!("yaml: {}", first.strip_prefix("error: ").unwrap_or(first))
 }
 
 fn flatten(document: Value, source: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Failure> {

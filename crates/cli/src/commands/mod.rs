@@ -13,6 +13,7 @@ mod completion;
 pub(crate) mod connect;
 mod create;
 mod delete;
+mod describe;
 mod dry_run;
 mod exec;
 mod expose;
@@ -55,6 +56,8 @@ pub(crate) enum Verb {
     Apply(apply::Args),
     /// Print objects
     Get(get::Args),
+    /// Print services, pods, deployments and nodes in detail
+    Describe(describe::Args),
     /// Delete objects and wait until they are gone
     Delete(delete::Args),
     /// Set the number of pods of a deployment or replica set
@@ -116,6 +119,7 @@ async fn dispatch(verb: Verb, connect: &ConnectFlags) -> Result<ExitCode, Failur
         Verb::Expose(args) => expose::run(args, connect).await,
         Verb::Apply(args) => apply::run(args, connect).await,
         Verb::Get(args) => get::run(args, connect).await,
+        Verb::Describe(args) => describe::run(args, connect).await,
         Verb::Delete(args) => delete::run(args, connect).await,
         Verb::Scale(args) => scale::run(args, connect).await,
         Verb::Label(args) => label::run(label::Part::Labels, args, connect).await,

@@ -50,8 +50,12 @@ pub(crate) async fn run(args: Args, connect: &ConnectFlags) -> Result<ExitCode, 
     let text = args.patch.as_deref().ok_or_else(|| {
         Failure::usage("must specify --patch or --patch-file containing the contents of the patch")
     })?;
-    let patch: Value = serde_saphyr::from_str(text)
-        .map_err(|error| Failure::usage(format!("unable to parse {text:?}: {error}")))?;
+    let patch: Value = serde_saphyr::from_str(text).map_err(|error| {
+        Failure::usage(format!(
+            "unable to parse {text:?}: {}",
+            super::manifest::yaml_error(&error.to_string())
+        ))
+    })?;
     let telling = args.result.telling()?;
     let session = Session::open(connect).await?;
     let mut failures = Vec::new();

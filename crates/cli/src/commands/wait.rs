@@ -60,7 +60,8 @@ pub(crate) async fn run(args: Args, connect: &ConnectFlags) -> Result<ExitCode, 
     let mut failures = Vec::new();
     for object in chosen {
         match reach(&session, &object, &goal, deadline).await {
-            Ok(()) => told(&args, &object)?,
+            Ok(true) => told(&args, &object)?,
+            Ok(false) => {}
             Err(error @ (Failure::Server(_) | Failure::Usage(_))) => failures.push(error),
             Err(error) => return Err(error),
         }
@@ -113,7 +114,8 @@ impl Goal {
     }
 
     fn field(text: &str) -> Result<Self, Failure> {
-        let text = text.trim_matches('\'');
+        // Some shells, and people used to them, leave the quotes in.
+        let text = text.replace('\'', "");
         let end = text.find('}').map_or_else(|| text.find('=').unwrap_or(text.len()), |brace| brace + 1);
         let (path, rest) = text.split_at(end);
         let value = rest.strip_prefix('=').map(|value| value.trim_matches('"').to_owned());
@@ -163,7 +165,9 @@ fn field_holds(object: &Value, path: &[Step], value: Option<&str>) -> Result<boo
             Value::Object(_) | Value::Array(_) => {
                 Err(Failure::usage("jsonpath leads to a nested object or list which is not supported"))
             }
-            other => Ok(other.to_string() == value),
+            Value::Number(number) => Ok(number.to_string() == value),
+            Value::Bool(flag) => Ok(flag.to_string() == value),
+            Value::Null => Ok(value.is_empty()),
         },
         (several, Some(_)) => Err(Failure::usage(format!(
             "given jsonpath expression matches more than one value: {}",
@@ -172,12 +176,14 @@ fn field_holds(object: &Value, path: &[Step], value: Option<&str>) -> Result<boo
     }
 }
 
-async fn reach(session: &Session, object: &Chosen, goal: &Goal, deadline: Instant) -> Result<(), Failure> {
+/// Waits for the goal; false if there was nothing that could go.
+async fn reach(session: &Session, object: &Chosen, goal: &Goal, deadline: Instant) -> Result<bool, Failure> {
     if *goal == Goal::Delete {
         return gone(session, object, deadline).await;
     }
     let name = format!("{}/{}", object.resource.plural, object.name);
-    let timed_out = || Failure::usage(format!("timed out waiting for the condition on {name}"));
+    let on = if *goal == Goal::Create { String::new() } else { format!(" on {name}") };
+    let timed_out = || Failure::usage(format!("timed out waiting for the condition{on}"));
     let first = match session.get(&object.path(), JSON).await {
         Ok(first) => Some(first),
         Err(error) if error.is_not_found() && *goal == Goal::Create => None,
@@ -186,22 +192,23 @@ async fn reach(session: &Session, object: &Chosen, goal: &Goal, deadline: Instan
     if let Some(first) = &first
         && goal.holds(first)?
     {
-        return Ok(());
+        return Ok(true);
     }
     if Instant::now() >= deadline {
         return Err(timed_out());
     }
-    timeout_at(deadline, watched(session, object, goal)).await.unwrap_or_else(|_| Err(timed_out()))
+    timeout_at(deadline, watched(session, object, goal)).await.unwrap_or_else(|_| Err(timed_out()))?;
+    Ok(true)
 }
 
-async fn gone(session: &Session, object: &Chosen, deadline: Instant) -> Result<(), Failure> {
+async fn gone(session: &Session, object: &Chosen, deadline: Instant) -> Result<bool, Failure> {
     let live = match object.clone().read(session).await {
         Ok(live) => live,
-        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(false),
         Err(error) => return Err(error),
     };
     let uid = live.object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-    until_gone(session, object, &uid, deadline).await
+    until_gone(session, object, &uid, deadline).await.map(|()| true)
 }
 
 /// Follows the object until the goal is reached; a watch that ends is started anew.

@@ -4,6 +4,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod custom_columns;
+pub(crate) mod elastic;
 pub(crate) mod go_json;
 pub(crate) mod jsonpath;
 pub(crate) mod key_order;

@@ -49,9 +49,7 @@ pub(crate) fn relaxed(text: &str) -> Result<Vec<Step>, String> {
     let inner = text.trim();
     let inner = inner.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(inner);
     if inner.is_empty() || inner.contains(['{', '}']) {
-        return Err(format!(
-            "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"
-        ));
+        return Err("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".to_owned());
     }
     if inner.starts_with(['.', '[', '$', '@']) { parse_path(inner) } else { parse_path(&format!(".{inner}")) }
 }
