@@ -10,6 +10,8 @@ mod faults;
 mod socket;
 
 pub(crate) use attribute::{Attributes, Writer};
+#[cfg(test)]
+pub(crate) use batch::messages;
 pub(crate) use batch::{APPEND, Batch, CREATE, DUMP, Header, Received, request};
 pub use faults::{Call, Faults};
 pub use socket::Error;

@@ -1,7 +1,7 @@
 //! Netlink attributes: type, length, value, padded to four bytes; numbers of netfilter are big-endian.
 
 /// Marks an attribute that holds attributes.
-const NESTED: u16 = 0x8000;
+pub(crate) const NESTED: u16 = 0x8000;
 /// Bits of the type field that are the type.
 const TYPE_MASK: u16 = 0x3fff;
 const HEADER: usize = 4;

@@ -65,6 +65,9 @@ impl Element {
 
     fn write(&self, list: &mut Writer) {
         list.nested(NFTA_LIST_ELEM, |element| {
+            if self.interval_end {
+                element.u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+            }
             element.nested(NFTA_SET_ELEM_KEY, |key| key.attribute(NFTA_DATA_VALUE, &self.key));
             match &self.value {
                 Value::Nothing => {}
@@ -72,9 +75,6 @@ impl Element {
                     element.nested(NFTA_SET_ELEM_DATA, |data| data.attribute(NFTA_DATA_VALUE, bytes));
                 }
                 Value::Verdict(verdict) => element.nested(NFTA_SET_ELEM_DATA, |data| verdict.write(data)),
-            }
-            if self.interval_end {
-                element.u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
             }
             if let Some(text) = &self.comment {
                 element.attribute(NFTA_SET_ELEM_USERDATA, &comment(text));

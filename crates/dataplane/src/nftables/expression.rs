@@ -30,6 +30,12 @@ impl Register {
         Self(FIRST_REGISTER)
     }
 
+    /// Its number in a message. The first registers also have the numbers of the four 16-byte ones that they are part
+    /// of, and both kernel and nft say 1 for the first.
+    fn number(self) -> u32 {
+        if self.0 == FIRST_REGISTER { 1 } else { self.0 }
+    }
+
     /// The register behind a value of `bytes` that starts here.
     pub(crate) const fn after(self, bytes: u32) -> Self {
         Self(self.0 + bytes.div_ceil(4))
@@ -146,27 +152,29 @@ impl Expression {
         match self {
             // NFTA_PAYLOAD_DREG, _BASE, _OFFSET, _LEN
             Self::Payload { into, base, offset, length } => {
-                numbers(data, &[(1, into.0), (2, *base as u32), (3, *offset), (4, *length)]);
+                numbers(data, &[(1, into.number()), (2, *base as u32), (3, *offset), (4, *length)]);
             }
             // NFTA_META_DREG, _KEY (NFT_META_L4PROTO)
-            Self::TransportProtocol(into) => numbers(data, &[(1, into.0), (2, 16)]),
+            Self::TransportProtocol(into) => numbers(data, &[(1, into.number()), (2, 16)]),
             // NFTA_CT_DREG, _KEY (NFT_CT_STATUS)
-            Self::ConnectionStatus(into) => numbers(data, &[(1, into.0), (2, 2)]),
+            Self::ConnectionStatus(into) => numbers(data, &[(1, into.number()), (2, 2)]),
             Self::OriginalDestination(into, key) => {
-                numbers(data, &[(1, into.0), (2, *key)]);
+                numbers(data, &[(1, into.number()), (2, *key)]);
                 data.u8(3, 0); // NFTA_CT_DIRECTION: IP_CT_DIR_ORIGINAL
             }
-            // NFTA_SOCKET_KEY (NFT_SOCKET_WILDCARD), _DREG
-            Self::SocketWildcard(into) => numbers(data, &[(1, 2), (2, into.0)]),
+            // NFTA_SOCKET_KEY (NFT_SOCKET_WILDCARD), _DREG, _LEVEL
+            Self::SocketWildcard(into) => numbers(data, &[(1, 2), (2, into.number()), (3, 0)]),
             // NFTA_NG_DREG, _MODULUS, _TYPE (NFT_NG_RANDOM), _OFFSET
-            Self::Random(into, modulus) => numbers(data, &[(1, into.0), (2, *modulus), (3, 1), (4, 0)]),
+            Self::Random(into, modulus) => {
+                numbers(data, &[(1, into.number()), (2, *modulus), (3, 1), (4, 0)])
+            }
             Self::Mask(register, mask) => write_mask(data, *register, *mask),
             Self::Equal(register, value) => write_comparison(data, *register, 0, value),
             Self::NotEqual(register, value) => write_comparison(data, *register, 1, value),
             Self::InSet(..) | Self::Map(..) | Self::VerdictMap(..) => self.write_lookup(data),
             // NFTA_NAT_TYPE (NFT_NAT_DNAT), _FAMILY, _REG_ADDR_MIN, _REG_PROTO_MIN
             Self::Dnat(family, address, port) => {
-                numbers(data, &[(1, 1), (2, *family), (3, address.0), (5, port.0)]);
+                numbers(data, &[(1, 1), (2, *family), (3, address.number()), (5, port.number())]);
             }
             // NFTA_MASQ_FLAGS: NF_NAT_RANGE_PROTO_RANDOM_FULLY
             Self::Masquerade => data.u32(1, 0x10),
@@ -183,12 +191,12 @@ impl Expression {
         // NFTA_LOOKUP_SET, _SREG, _DREG
         let (key, set, into) = match self {
             Self::InSet(key, set) => (key, set, None),
-            Self::Map(key, set, into) => (key, set, Some(into.0)),
+            Self::Map(key, set, into) => (key, set, Some(into.number())),
             Self::VerdictMap(key, set) => (key, set, Some(VERDICT_REGISTER)),
             _ => return,
         };
         data.text(1, set);
-        data.u32(2, key.0);
+        data.u32(2, key.number());
         if let Some(into) = into {
             data.u32(3, into);
         }
@@ -217,14 +225,14 @@ fn numbers(data: &mut Writer, attributes: &[(u16, u32)]) {
 
 /// `NFTA_BITWISE_SREG`, `_DREG`, `_LEN`, `_MASK`, `_XOR`.
 fn write_mask(data: &mut Writer, register: Register, mask: u32) {
-    numbers(data, &[(1, register.0), (2, register.0), (3, 4)]);
+    numbers(data, &[(1, register.number()), (2, register.number()), (3, 4)]);
     data.nested(4, |value| value.attribute(NFTA_DATA_VALUE, &mask.to_ne_bytes()));
     data.nested(5, |value| value.attribute(NFTA_DATA_VALUE, &[0; 4]));
 }
 
 /// `NFTA_CMP_SREG`, `_OP`, `_DATA`.
 fn write_comparison(data: &mut Writer, register: Register, operator: u32, value: &[u8]) {
-    numbers(data, &[(1, register.0), (2, operator)]);
+    numbers(data, &[(1, register.number()), (2, operator)]);
     data.nested(3, |nested| nested.attribute(NFTA_DATA_VALUE, value));
 }
 

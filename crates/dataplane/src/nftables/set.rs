@@ -141,6 +141,10 @@ impl Set {
             Value::Verdict => note(&mut notes, 4, &expression(EXPRESSION_VERDICT, &[])),
             Value::Parts(parts) => note(&mut notes, 4, &typeof_parts(parts, family)),
         }
+        if self.value != Value::Nothing {
+            // Values are no intervals.
+            note_number(&mut notes, 6, 0);
+        }
         notes
     }
 }

@@ -1,1 +1,120 @@
-//! Golden bytes.
+//! Our messages against the bytes that nft 1.0.6 sends for the same table (`nft --debug=mnl`).
+//!
+//! They are compared as trees of attributes, without the set ids in lookups and element lists: nft gives both a set's name and its id
+//! within the transaction, and the kernel looks at the name first. nft numbers list elements, which the kernel ignores.
+
+use std::collections::BTreeMap;
+
+use services::Protocol;
+
+use super::element::{Element, address_key, endpoint_key, endpoint_value, service_key};
+use super::expression::Verdict;
+use super::family::IPV4;
+use super::message::{Layout, NEWSETELEM, SUBSYSTEM};
+use super::rules::fixed_chains;
+use super::set::SETS;
+use crate::forwarding_table::FrontendKey;
+use crate::netlink::{Batch, messages};
+
+/// Lines in pairs: message type and title, then the bytes behind the netlink header in hexadecimal.
+const GOLDEN: &str = include_str!("golden.txt");
+const NESTED: u16 = 0x8000;
+
+/// Title to type and attributes.
+type Messages = BTreeMap<String, (u16, String)>;
+
+#[test]
+fn messages_are_those_of_nft() {
+    let (ours, theirs) = (ours(), golden());
+    assert!(theirs.len() > 15);
+    for (title, (kind, tree)) in &theirs {
+        let (our_kind, our_tree) =
+            ours.get(title).unwrap_or_else(|| panic!("{title} is not among {:?}", ours.keys()));
+        assert_eq!(our_kind, kind, "{title}");
+        assert_eq!(our_tree, tree, "{title}:\n{our_tree}instead of\n{tree}");
+    }
+}
+
+fn golden() -> Messages {
+    let mut lines = GOLDEN.lines();
+    let mut found = Messages::new();
+    while let (Some(head), Some(bytes)) = (lines.next(), lines.next()) {
+        let (kind, title) = head.split_once(' ').unwrap();
+        let bytes: Vec<u8> = (0..bytes.len() / 2)
+            .map(|index| u8::from_str_radix(&bytes[2 * index..2 * index + 2], 16).unwrap())
+            .collect();
+        let (kind, mut tree) = (kind.parse().unwrap(), tree(&bytes[4..]));
+        if kind == NEWSETELEM {
+            tree = tree.split_inclusive('\n').filter(|line| !line.starts_with("4: ")).collect();
+            tree = tree.replace("\n  2:", "\n  1:");
+        }
+        found.insert(title.to_owned(), (kind, tree));
+    }
+    found
+}
+
+fn ours() -> Messages {
+    let layout = Layout { family: &IPV4, table: "sluice", owned: false };
+    let mut batch = Batch::new(SUBSYSTEM);
+    layout.new_table(&mut batch);
+    let ids = [("services", 1), ("endpoints", 2), ("service-cidrs", 3), ("hairpins", 4), ("answered", 5)];
+    for (name, id) in ids.into_iter().chain([("service-ips", 6)]) {
+        let set = SETS.iter().find(|set| set.name == name).unwrap();
+        layout.new_set(&mut batch, set, id);
+    }
+    for chain in fixed_chains(&IPV4) {
+        layout.new_chain(&mut batch, &chain);
+        layout.new_rules(&mut batch, &chain);
+    }
+    elements(&layout, &mut batch);
+    let bytes = batch.finish().to_vec();
+    let numbered = messages(&bytes).filter(|message| message.kind >> 8 == SUBSYSTEM);
+    let titled = numbered.map(|message| {
+        let title = batch.label(message.sequence).trim_start_matches(|letter: char| letter.is_numeric());
+        let title = if title.starts_with("table") { "table" } else { title.trim() };
+        (title.to_owned(), (message.kind & 0xff, tree(&message.body[4..])))
+    });
+    titled.collect()
+}
+
+fn elements(layout: &Layout, batch: &mut Batch) {
+    let key = FrontendKey::new(Protocol::Tcp, "10.96.0.1".parse().unwrap(), 80);
+    let endpoint = Element::data(endpoint_key(&key, 1), endpoint_value("10.244.1.2:9898".parse().unwrap()));
+    layout.add_elements(batch, "endpoints", &[endpoint]);
+    let service = Element::verdict(service_key(&key), Verdict::Goto("n1".to_owned()), "default/x");
+    layout.add_elements(batch, "services", &[service]);
+    let start = Element::key(address_key("10.96.0.0".parse().unwrap()));
+    let end = Element::interval_end(address_key("10.97.0.0".parse().unwrap()));
+    layout.add_elements(batch, "service-cidrs", &[start, end]);
+}
+
+/// Attributes as indented lines of type and value. Their order means nothing, except in lists, whose members are all
+/// of one type.
+fn tree(bytes: &[u8]) -> String {
+    subtree(bytes, "", false)
+}
+
+fn subtree(mut bytes: &[u8], indent: &str, lookup: bool) -> String {
+    let mut is_lookup = false;
+    let mut lines: Vec<(u16, String)> = Vec::new();
+    while let Some(header) = bytes.get(..4) {
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let kind = u16::from_ne_bytes([header[2], header[3]]);
+        let value = &bytes[4..length];
+        is_lookup |= value == b"lookup\0";
+        let number = kind & !NESTED;
+        if kind & NESTED != 0 {
+            let inner = subtree(value, &format!("{indent}  "), is_lookup);
+            lines.push((number, format!("{indent}{number}:\n{inner}")));
+        } else if !(lookup && kind == 4) {
+            lines.push((number, format!("{indent}{number}: {}\n", hex(value))));
+        }
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    lines.sort_by_key(|(number, _)| *number);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
