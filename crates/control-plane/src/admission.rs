@@ -37,11 +37,6 @@ impl Admission {
         Self { service_cidr }
     }
 
-    /// The addresses that Services get.
-    pub(crate) fn service_cidr(&self) -> Ipv4Net {
-        self.service_cidr
-    }
-
     /// Completes and judges a new object.
     pub(crate) fn create(
         &self,
@@ -73,7 +68,6 @@ impl Admission {
         subresource: Option<&str>,
     ) -> Result<Warnings, Status> {
         defaults::apply(resource.group, resource.kind, new);
-        strategy::before_update(resource, old, new, subresource);
         if resource.kind == "Service" && subresource.is_none() {
             service::update(transaction, self.service_cidr, resource, old, new)?;
         }

@@ -20,7 +20,7 @@ use objects::status::Status;
 use tokio::sync::watch;
 
 use crate::Error;
-pub(crate) use disk::Disk;
+use disk::{Disk, Loaded};
 pub(crate) use transaction::{Transaction, decode};
 use window::Window;
 pub(crate) use window::{Change, Event, TooOld};
@@ -28,7 +28,6 @@ pub(crate) use window::{Change, Event, TooOld};
 /// An object at one revision, as the JSON that is served (with its `metadata.resourceVersion`).
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    pub(crate) revision: u64,
     pub(crate) json: Bytes,
 }
 
@@ -88,8 +87,11 @@ impl Store {
 
     /// The store kept in `path`, which is made if it is not there.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let (disk, loaded) = Disk::open(path)?;
-        Ok(Self::with(Some(disk), loaded.objects, loaded.revision))
+        Disk::open(path).map(Self::on)
+    }
+
+    fn on((disk, loaded): (Disk, Loaded)) -> Self {
+        Self::with(Some(disk), loaded.objects, loaded.revision)
     }
 
     fn with(disk: Option<Disk>, objects: BTreeMap<Key, Arc<Stored>>, revision: u64) -> Self {

@@ -1,4 +1,5 @@
-//! Which part of an object a request may set: users set what they want (`spec`), the cluster says what is (`status`).
+//! What the creator of an object may not set: users say what they want (`spec`), the cluster says what is (`status`). What
+//! a change may not touch has been put back before admission.
 
 use objects::resource::Resource;
 use serde_json::{Map, Value, json};
@@ -26,27 +27,4 @@ pub(super) fn before_create(resource: &Resource, object: &mut Value) {
         _ if has_status(resource) => object["status"] = Value::Object(Map::new()),
         _ => {}
     }
-}
-
-/// Puts the old value where this request may not change it, and counts generations.
-pub(super) fn before_update(resource: &Resource, old: &Value, new: &mut Value, subresource: Option<&str>) {
-    if !has_status(resource) {
-        return;
-    }
-    if subresource == Some("status") {
-        copy(old, new, "spec");
-    } else {
-        copy(old, new, "status");
-        if resource.kind == "Namespace" && subresource.is_none() {
-            copy(old, new, "spec");
-        }
-    }
-}
-
-fn copy(old: &Value, new: &mut Value, name: &str) {
-    let Some(fields) = new.as_object_mut() else { return };
-    match old.get(name) {
-        Some(value) => fields.insert(name.to_owned(), value.clone()),
-        None => fields.shift_remove(name),
-    };
 }

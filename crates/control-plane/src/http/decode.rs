@@ -9,15 +9,13 @@ use serde_json::Value;
 use super::query::FieldValidation;
 use crate::admission::Warnings;
 
-/// An object of the resource, with its defaults.
+/// An object of the resource, as it was given.
 pub(super) fn object(
     resource: &Resource,
     json: &Bytes,
     validation: FieldValidation,
 ) -> Result<(Value, Warnings), Status> {
-    let (mut object, warnings) = of_kind(&resource.api_version(), resource.kind, json, validation)?;
-    objects::defaults::apply(resource.group, resource.kind, &mut object);
-    Ok((object, warnings))
+    of_kind(&resource.api_version(), resource.kind, json, validation)
 }
 
 /// An object of the kind that a subresource speaks, such as `Scale`.
@@ -45,10 +43,4 @@ fn of_kind(
             None => Ok((object, Warnings::new())),
         },
     }
-}
-
-/// The empty status of a kind, as a new object has it.
-pub(super) fn empty_status(resource: &Resource) -> Option<Value> {
-    let mut decoded = decode::decode(&resource.api_version(), resource.kind, b"{}").ok()?;
-    decoded.object.as_object_mut()?.shift_remove("status")
 }

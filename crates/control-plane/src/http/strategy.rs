@@ -1,13 +1,12 @@
 //! Which parts of an object a request may set: clients write the spec, controllers the status, the server the rest.
 //!
-//! What a request must not touch is silently put back, as upstream's strategies (`PrepareForCreate`,
-//! `PrepareForUpdate`) do; what it may not change is for admission to refuse.
+//! What a change must not touch is silently put back, as upstream's strategies (`PrepareForUpdate`) do; what it may not
+//! change is for admission to refuse.
 
 use objects::resource::Resource;
 use objects::status::{FieldError, Status};
 use serde_json::{Value, json};
 
-use super::decode::empty_status;
 use crate::metadata;
 
 /// Metadata that only the server sets.
@@ -24,26 +23,6 @@ const SERVER_OWNED: &[&str] = &[
     "selfLink",
     "managedFields",
 ];
-
-/// A new object has no status but what the server gives it. A Node is the exception: it brings its own.
-pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
-    metadata::initialize(resource, object);
-    if resource.subresource("status").is_none() || resource.kind == "Node" {
-        return;
-    }
-    match empty_status(resource) {
-        Some(status) => object["status"] = status,
-        None => drop(object.as_object_mut().and_then(|fields| fields.shift_remove("status"))),
-    }
-    match resource.kind {
-        "Pod" => object["status"]["phase"] = json!("Pending"),
-        "Namespace" => {
-            object["spec"] = json!({"finalizers": ["kubernetes"]});
-            object["status"]["phase"] = json!("Active");
-        }
-        _ => {}
-    }
-}
 
 /// Puts back what the request may not change. Call it before admission.
 pub(super) fn carry_over(resource: &Resource, subresource: Option<&str>, old: &Value, new: &mut Value) {

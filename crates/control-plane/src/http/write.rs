@@ -1,7 +1,7 @@
 //! Creating and changing objects: decode, complete, judge and store, in one transaction.
 
 use bytes::Bytes;
-use objects::resource::{self, Resource};
+use objects::resource::Resource;
 use objects::status::{FieldError, Status};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -42,11 +42,10 @@ pub(super) async fn create(
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     let generated = settle_name(resource, &mut object)?;
-    strategy::prepare_create(resource, &mut object);
+    metadata::initialize(resource, &mut object);
     let (admission, namespace, dry_run) =
         (api.admission.clone(), target.namespace().to_owned(), query.dry_run);
     let stored = api.store.write(move |transaction| {
-        require_namespace(transaction, resource, &namespace, &object)?;
         let key = settle_key(transaction, resource, &namespace, &mut object, generated.as_deref())?;
         warnings.extend(admission.create(transaction, resource, &mut object)?);
         transaction.put(&key, &mut object);
@@ -118,27 +117,6 @@ fn settle_key(
 fn random_suffix() -> String {
     let mut random = rand::rng();
     (0..NAME_LENGTH).map(|_| char::from(NAME_LETTERS[random.random_range(0..NAME_LETTERS.len())])).collect()
-}
-
-/// Nothing is created in a namespace that is not there or is going away.
-fn require_namespace(
-    transaction: &Transaction<'_>,
-    resource: &Resource,
-    namespace: &str,
-    object: &Value,
-) -> Result<(), Status> {
-    if !resource.namespaced {
-        return Ok(());
-    }
-    let namespaces = resource::by_kind("v1", "Namespace").expect("invariant: namespaces are in the registry");
-    let Some(found) = transaction.value(&Key::new(namespaces, "", namespace)) else {
-        return Err(Status::not_found(namespaces, namespace));
-    };
-    if found["metadata"]["deletionTimestamp"].is_string() {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        return Err(Status::namespace_terminating(resource, name, namespace));
-    }
-    Ok(())
 }
 
 /// Replaces an object, or its status.

@@ -4,6 +4,7 @@
 //! is opened anew for the next one, because redb refuses all work after an I/O error.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use redb::{
 use super::{Change, Event, Key, Stored};
 use crate::Error;
 
-/// Key to revision (8 bytes, big-endian) and JSON.
+/// Key to JSON.
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const LAYOUT: &str = "layout";
@@ -24,11 +25,14 @@ const REVISION: &str = "revision";
 const LAYOUT_VERSION: u64 = 1;
 /// The objects are in memory already, so the file needs next to no cache.
 const CACHE_BYTES: usize = 1 << 20;
-const REVISION_BYTES: usize = 8;
+
+/// Opens the file; called again after a commit has failed.
+type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 /// The open file.
 pub(crate) struct Disk {
     path: PathBuf,
+    opener: Opener,
     /// None after a failed commit, until it can be opened again.
     database: Option<Database>,
 }
@@ -41,18 +45,28 @@ pub(super) struct Loaded {
 
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Loaded), Error> {
-        let database = open_database(path)?;
+        let file = path.to_owned();
+        let open_file = move || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(&file)
+        };
+        Self::open_with(path, Box::new(open_file))
+    }
+
+    /// `path` only names the file in errors.
+    pub(super) fn open_with(path: &Path, opener: Opener) -> Result<(Self, Loaded), Error> {
+        let database = opener().map_err(|error| not_opened(path, error))?;
         initialize(&database).map_err(|error| damaged(path, &error))?;
         let loaded = load(&database).map_err(|error| damaged(path, &error))?;
         let loaded = loaded.ok_or_else(|| foreign(path))?;
-        Ok((Self { path: path.to_owned(), database: Some(database) }, loaded))
+        Ok((Self { path: path.to_owned(), opener, database: Some(database) }, loaded))
     }
 
     /// Writes the changes of one transaction, all or none.
     pub(super) fn commit(&mut self, events: &[Arc<Event>]) -> Result<(), Error> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_database(&self.path)?,
+            None => (self.opener)().map_err(|error| not_opened(&self.path, error))?,
         };
         write(&database, events).map_err(|error| Error::Commit { what: error.to_string() })?;
         self.database = Some(database);
@@ -60,18 +74,14 @@ impl Disk {
     }
 }
 
-fn open_database(path: &Path) -> Result<Database, Error> {
-    Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path).map_err(
-        |error| match error {
-            DatabaseError::DatabaseAlreadyOpen => Error::InUse { path: path.to_owned() },
-            DatabaseError::Storage(StorageError::Io(source))
-                if source.kind() != std::io::ErrorKind::InvalidData =>
-            {
-                Error::DataDir { path: path.to_owned(), source }
-            }
-            other => damaged(path, &other.into()),
-        },
-    )
+fn not_opened(path: &Path, error: DatabaseError) -> Error {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::InUse { path: path.to_owned() },
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+            Error::DataDir { path: path.to_owned(), source }
+        }
+        other => damaged(path, &other.into()),
+    }
 }
 
 /// Makes the tables of a new file; leaves any other alone.
@@ -111,10 +121,9 @@ fn load(database: &Database) -> Result<Option<Loaded>, redb::Error> {
     Ok(Some(Loaded { objects, revision }))
 }
 
-fn from_disk(value: &[u8]) -> Option<Stored> {
-    let (revision, json) = value.split_first_chunk::<REVISION_BYTES>()?;
+fn from_disk(json: &[u8]) -> Option<Stored> {
     serde_json::from_slice::<serde::de::IgnoredAny>(json).ok()?;
-    Some(Stored { revision: u64::from_be_bytes(*revision), json: Bytes::copy_from_slice(json) })
+    Some(Stored { json: Bytes::copy_from_slice(json) })
 }
 
 fn write(database: &Database, events: &[Arc<Event>]) -> Result<(), redb::Error> {
@@ -126,9 +135,7 @@ fn write(database: &Database, events: &[Arc<Event>]) -> Result<(), redb::Error> 
             if event.change == Change::Deleted {
                 objects.remove(event.key.as_str())?;
             } else {
-                let mut value = event.revision.to_be_bytes().to_vec();
-                value.extend_from_slice(&event.object.json);
-                objects.insert(event.key.as_str(), value.as_slice())?;
+                objects.insert(event.key.as_str(), event.object.json.as_ref())?;
             }
             meta.insert(REVISION, event.revision)?;
         }

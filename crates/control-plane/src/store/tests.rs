@@ -1,5 +1,6 @@
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use objects::resource::{Resource, by_kind};
 use serde_json::{Value, json};
@@ -32,7 +33,12 @@ fn pods() -> &'static Resource {
 fn put(store: &Store, name: &str) -> u64 {
     let key = Key::new(pods(), "default", name);
     let mut object = json!({"metadata": {"name": name}});
-    store.write_blocking(|t| Ok(t.put(&key, &mut object))).unwrap();
+    store
+        .write_blocking(|t| {
+            t.put(&key, &mut object);
+            Ok(())
+        })
+        .unwrap();
     store.revision()
 }
 
@@ -41,7 +47,8 @@ fn delete(store: &Store, name: &str) -> u64 {
     store
         .write_blocking(|t| {
             let mut last = t.value(&key).unwrap();
-            Ok(t.delete(&key, &mut last))
+            t.delete(&key, &mut last);
+            Ok(())
         })
         .unwrap();
     store.revision()
@@ -91,7 +98,12 @@ fn a_watch_from_before_the_window_is_told_so() {
     let key = Key::new(pods(), "default", "big");
     for _ in 0..9 {
         let mut object = json!({"data": "x".repeat(1 << 20)});
-        store.write_blocking(|t| Ok(t.put(&key, &mut object))).unwrap();
+        store
+            .write_blocking(|t| {
+                t.put(&key, &mut object);
+                Ok(())
+            })
+            .unwrap();
     }
     let TooOld { oldest } = store.changes(start, "pods/").unwrap_err();
     assert!(oldest > start);
@@ -123,7 +135,11 @@ async fn concurrent_writers_never_share_a_revision() {
         let store = Arc::clone(&store);
         async move {
             let key = Key::new(pods(), "default", &format!("p{i}"));
-            store.write(move |t| Ok(t.put(&key, &mut json!({"metadata": {}})))).await.unwrap();
+            let put = move |t: &mut super::Transaction<'_>| {
+                t.put(&key, &mut json!({"metadata": {}}));
+                Ok(())
+            };
+            store.write(put).await.unwrap();
         }
     });
     futures::future::join_all(writes).await;
@@ -171,4 +187,66 @@ fn a_directory_is_used_by_one_process_and_only_if_it_is_ours() {
     let error = DataDir::open(&scratch.0.join("home")).err().unwrap();
     assert!(matches!(error, Error::NotOurs { .. }), "{error}");
     assert_eq!(std::fs::read_dir(scratch.0.join("home")).unwrap().count(), 1);
+}
+
+/// A file in memory on a disk that can be full.
+#[derive(Clone, Debug, Default)]
+struct FullDisk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+}
+
+impl redb::StorageBackend for FullDisk {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.bytes.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.bytes.lock().unwrap()[at..at + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.bytes.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        }
+        let at = usize::try_from(offset).unwrap();
+        self.bytes.lock().unwrap()[at..at + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_the_write_keeps_the_rest_and_recovers() {
+    let disk = FullDisk::default();
+    let (backend, path) = (disk.clone(), PathBuf::from("store.redb"));
+    let opener = move || redb::Database::builder().create_with_backend(backend.clone());
+    let store = Store::on(super::Disk::open_with(&path, Box::new(opener)).unwrap());
+    let before = put(&store, "a");
+
+    disk.full.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let key = Key::new(pods(), "default", "b");
+        let refused = store.write_blocking(|t| {
+            t.put(&key, &mut json!({}));
+            Ok(())
+        });
+        let status = refused.unwrap_err();
+        assert_eq!(status.code, 500, "{status}");
+        assert_eq!((names(&store), store.revision()), (vec!["a".to_owned()], before));
+    }
+
+    disk.full.store(false, Ordering::Relaxed);
+    assert_eq!(put(&store, "b"), before + 1);
+    assert_eq!(names(&store), ["a", "b"]);
 }

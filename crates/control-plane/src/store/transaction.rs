@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Change, Event, Key, Store, Stored, under};
+use super::{Change, Event, Key, Store, Stored};
 
 /// Access to the store for the decision of one change.
 pub(crate) struct Transaction<'a> {
@@ -34,11 +34,6 @@ impl<'a> Transaction<'a> {
         self.get(key).map(|stored| decode(&stored))
     }
 
-    /// True if an object is stored under the prefix. Does not see what this transaction has put.
-    pub(crate) fn any(&self, prefix: &str) -> bool {
-        under(&self.store.read().objects, prefix).next().is_some()
-    }
-
     /// Stores `object` under `key` at a new revision, which is written into it.
     pub(crate) fn put(&mut self, key: &Key, object: &mut Value) {
         let previous = self.get(key);
@@ -56,7 +51,7 @@ impl<'a> Transaction<'a> {
         self.revision += 1;
         let revision = self.revision;
         set_revision(object, revision);
-        let object = Arc::new(Stored { revision, json: Bytes::from(object.to_string()) });
+        let object = Arc::new(Stored { json: Bytes::from(object.to_string()) });
         self.events.push(Arc::new(Event { revision, key: key.clone(), change, object, previous }));
     }
 
