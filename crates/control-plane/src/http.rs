@@ -37,6 +37,8 @@ use http::{Request, Response};
 use crate::admission::Admission;
 use crate::store::Store;
 pub(crate) use body::ResponseBody;
+#[cfg(test)]
+pub(crate) use strategy::carry_over;
 pub(crate) use user::User;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;

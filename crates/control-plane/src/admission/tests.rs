@@ -63,6 +63,7 @@ fn update(admission: &Admission, store: &Store, object: &Value) -> Result<Value,
         decode(&resource.api_version(), resource.kind, object.to_string().as_bytes()).unwrap().object;
     store.write_blocking(|tx| {
         let old = tx.value(&key(&new)).unwrap();
+        crate::http::carry_over(resource, None, &old, &mut new);
         admission.update(tx, resource, &old, &mut new, None)?;
         tx.put(&key(&new), &mut new);
         Ok(())

@@ -25,7 +25,7 @@ const SERVER_OWNED: &[&str] = &[
 ];
 
 /// Puts back what the request may not change. Call it before admission.
-pub(super) fn carry_over(resource: &Resource, subresource: Option<&str>, old: &Value, new: &mut Value) {
+pub(crate) fn carry_over(resource: &Resource, subresource: Option<&str>, old: &Value, new: &mut Value) {
     match subresource {
         Some("status") => {
             let status = new.get("status").cloned();
