@@ -17,6 +17,8 @@ mod endpoint_slices;
 mod endpoints;
 mod engine;
 mod execute;
+#[cfg(test)]
+mod fixtures;
 mod garbage;
 mod label_selector;
 mod mirroring;

@@ -247,3 +247,6 @@ fn has_pods(cluster: &Cluster, set: &ReplicaSet) -> bool {
     let uid = set.metadata.uid.as_deref().unwrap_or_default();
     cluster.pods_of(uid).any(|pod| !super::pod::is_finished(pod))
 }
+
+#[cfg(test)]
+mod tests;

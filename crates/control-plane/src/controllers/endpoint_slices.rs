@@ -103,3 +103,6 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
     }
     labels
 }
+
+#[cfg(test)]
+mod tests;

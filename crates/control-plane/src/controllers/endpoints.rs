@@ -120,7 +120,7 @@ fn subsets(service: &Service, pods: &[&Pod]) -> (Vec<EndpointSubset>, bool) {
             Some((everything || pod::is_ready(pod), address, ports, *pod))
         })
         .collect();
-    found.sort_by(|a, b| (!a.0, a.1).cmp(&(!b.0, b.1)));
+    found.sort_by_key(|(ready, address, ..)| (!ready, *address));
     let truncated = found.len() > CAPACITY;
     found.truncate(CAPACITY);
     let mut subsets: BTreeMap<Ports, EndpointSubset> = BTreeMap::new();
@@ -178,3 +178,6 @@ fn endpoint_address(service: &Service, pod: &Pod, address: IpAddr) -> EndpointAd
         target_ref: Some(pod_reference(pod)),
     }
 }
+
+#[cfg(test)]
+mod tests;

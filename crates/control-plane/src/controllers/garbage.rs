@@ -131,3 +131,6 @@ fn release(plan: &mut Plan, owner: &Object, finalizer: &str) {
     let patch = serde_json::json!({"metadata": {"finalizers": kept, "resourceVersion": version}});
     plan.then(Verb::Patch { target: owner.target(), subresource: None, patch });
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ fn mark_not_ready(pod: &Arc<Pod>, lost: Timestamp, now: Timestamp) -> Option<Act
     };
     Action::patch(&**pod, &after, Some("status")).map(|action| action.on_success(note))
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,3 +192,6 @@ fn count(number: usize) -> i32 {
 fn some_count(number: usize) -> Option<i32> {
     Some(count(number)).filter(|number| *number > 0)
 }
+
+#[cfg(test)]
+mod tests;

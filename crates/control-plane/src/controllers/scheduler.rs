@@ -159,3 +159,6 @@ fn refuse(plan: &mut Plan, pod: &Arc<Pod>, reason: String, now: Timestamp) {
     };
     plan.actions.extend(Action::patch(&**pod, &after, Some("status")).map(|action| action.on_success(note)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,6 @@ fn delete(slice: &EndpointSlice) -> Verb {
         foreground: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

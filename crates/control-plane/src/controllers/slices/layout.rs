@@ -78,7 +78,7 @@ fn pack(
         wanted.into_iter().map(|endpoint| (identity(&endpoint), endpoint)).collect();
     let mut packings: Vec<_> = held.iter().map(|slice| keep(slice, &mut missing)).collect();
     let mut missing: Vec<_> = missing.into_values().collect();
-    missing.sort_by(|a, b| identity(a).cmp(&identity(b)));
+    missing.sort_by_key(identity);
     // Fill what changes anyway, the fullest first.
     packings.sort_by_key(|packing| std::cmp::Reverse((packing.changed, packing.endpoints.len())));
     for packing in packings.iter_mut().filter(|packing| packing.changed && !packing.endpoints.is_empty()) {
