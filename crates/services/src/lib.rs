@@ -9,13 +9,18 @@ mod endpoint;
 mod model;
 mod name;
 mod node;
+mod read;
 mod service;
 mod snapshot;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use endpoint::{Endpoint, Slice, SlicePort};
-pub use model::{Model, Skipped};
+pub use model::Model;
 pub use name::{Protocol, ServiceName};
 pub use node::Node;
+pub use read::Skipped;
 pub use service::{Exposure, Service, ServicePort, TrafficPolicy};
 pub use snapshot::{Changes, ServiceState, Snapshot};

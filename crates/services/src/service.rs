@@ -54,8 +54,8 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// Session affinity by client address, with its timeout.
     pub affinity: Option<Duration>,
-    /// False when the label `service.kubernetes.io/service-proxy-name` hands the Service to another proxy: its
-    /// names are served, its addresses are not forwarded.
+    /// False when the label `service.kubernetes.io/service-proxy-name` hands the Service to another proxy, or
+    /// `service.kubernetes.io/headless` to none: its names are served, its addresses are not forwarded.
     pub proxied: bool,
 }
 
