@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn neighbouring_lines_share_columns() {
         let text = "Name:\tx\nNamespace:\tdefault\nLabels:\ta=b\n\tc=d\nConditions:\n  Type\tStatus\n  Ready \tTrue \n";
-        let expected = "Name:       x\nNamespace:  default\nLabels:     a=b\n            c=d\nConditions:\n  Type   Status\n  Ready  True \n";
+        let expected = "Name:       x\nNamespace:  default\nLabels:     a=b\n            c=d\nConditions:\n  Type    Status\n  Ready   True \n";
         assert_eq!(align(text), expected);
     }
 }
