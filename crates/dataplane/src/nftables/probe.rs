@@ -72,7 +72,7 @@ pub fn probe() -> Result<Capabilities, Error> {
             "untracked DNS, socket lookup (kernel 5.14)",
             "queries are translated like other traffic",
             &plain,
-            chains(&["raw-prerouting", "raw-output"]),
+            chains(&["untrack", "raw-prerouting", "raw-output"]),
         ),
         feature(
             "drop of stray packets",

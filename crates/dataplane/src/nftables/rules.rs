@@ -19,6 +19,8 @@ use super::set::{ANSWERED, ENDPOINTS, HAIRPINS, SERVICE_CIDRS, SERVICE_IPS, SERV
 
 /// The chain that refuses.
 pub(super) const REFUSE: &str = "refuse";
+/// The chain for what this node answers itself.
+const UNTRACK: &str = "untrack";
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// `IPS_DST_NAT` of a connection's status.
@@ -53,6 +55,7 @@ pub(super) fn fixed_chains(family: &Family) -> Vec<Chain> {
     };
     vec![
         plain(REFUSE, refuse(family)),
+        plain(UNTRACK, untrack()),
         balance_chain(family, 1),
         hooked("raw-prerouting", "filter", PREROUTING, PRIORITY_RAW, answered_arriving(family)),
         hooked("raw-output", "filter", OUTPUT, PRIORITY_RAW, answered_leaving(family)),
@@ -153,38 +156,48 @@ fn hairpin(family: &Family) -> Rule {
     Rule::new("an endpoint that reaches itself", expressions)
 }
 
-/// Does this node answer it itself? Then neither connection tracking nor translation may see it, or the answers.
-/// UDP only while the server's socket is there, so that queries go to another node when it has died; a TCP
-/// handshake has no full socket to look for (`nft_socket` breaks on a request socket).
+/// Is it for a port that this node answers itself? One lookup for each packet that arrives. Answers need none: those
+/// to pods pass the output hook only, and what a process of the node sends comes back from the loopback interface in
+/// the state that it has got there.
 fn answered_arriving(family: &Family) -> Vec<Rule> {
+    let mut expressions = destination_port(family);
+    expressions.push(Expression::InSet(PROTOCOL, ANSWERED));
+    expressions.push(Expression::Verdict(Verdict::Goto(UNTRACK.to_owned())));
+    vec![Rule::new("to this node's own server", expressions)]
+}
+
+/// Then neither connection tracking nor translation may see it. UDP only while the server's socket is there, so that
+/// queries go to another node when it has died; a TCP handshake has no full socket to look for (`nft_socket` breaks
+/// on a request socket).
+fn untrack() -> Vec<Rule> {
     let socket = PROTOCOL;
-    let udp = [
+    let udp = vec![
         Expression::TransportProtocol(PROTOCOL),
         Expression::Equal(PROTOCOL, vec![UDP]),
         Expression::SocketWildcard(socket),
         Expression::Equal(socket, vec![0]),
+        Expression::Untracked,
     ];
-    let tcp = [Expression::TransportProtocol(PROTOCOL), Expression::Equal(PROTOCOL, vec![TCP])];
-    vec![
-        untracked(destination_port(family), &udp, "udp to this node's own server, while it listens"),
-        untracked(destination_port(family), &tcp, "tcp to this node's own server"),
-        untracked(source_port(family), &[], "from this node's own server"),
-    ]
+    let tcp = vec![
+        Expression::TransportProtocol(PROTOCOL),
+        Expression::Equal(PROTOCOL, vec![TCP]),
+        Expression::Untracked,
+    ];
+    vec![Rule::new("udp, while the server listens", udp), Rule::new("tcp", tcp)]
 }
 
 /// The same for what processes of the node send. The socket of an outgoing packet is the sender's own, so here the
 /// server cannot be looked for.
 fn answered_leaving(family: &Family) -> Vec<Rule> {
     vec![
-        untracked(destination_port(family), &[], "to this node's own server"),
-        untracked(source_port(family), &[], "from this node's own server"),
+        untracked(destination_port(family), "to this node's own server"),
+        untracked(source_port(family), "from this node's own server"),
     ]
 }
 
-fn untracked(load: Vec<Expression>, conditions: &[Expression], comment: &str) -> Rule {
+fn untracked(load: Vec<Expression>, comment: &str) -> Rule {
     let mut expressions = load;
     expressions.push(Expression::InSet(PROTOCOL, ANSWERED));
-    expressions.extend_from_slice(conditions);
     expressions.push(Expression::Untracked);
     Rule::new(comment, expressions)
 }
