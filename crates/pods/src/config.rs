@@ -3,8 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use base64::Engine;
 use ipnet::Ipv4Net;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// The port of a node's server, as a kubelet's.
 pub const SERVER_PORT: u16 = 10250;
@@ -42,4 +45,45 @@ pub struct NodeConfig {
     pub server_key_pem: String,
     /// A folder of this node alone, for logs and volumes. Emptied at the start.
     pub state_dir: PathBuf,
+}
+
+impl NodeConfig {
+    /// A client of the API with the node's own certificate. Connects when it is first used.
+    ///
+    /// # Errors
+    /// The URL or a certificate is malformed.
+    pub async fn client(&self) -> Result<kube::Client, ClientError> {
+        let base64 = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
+        let kubeconfig = json!({
+            "current-context": "node",
+            "contexts": [{"name": "node", "context": {"cluster": "node", "user": "node"}}],
+            "clusters": [{"name": "node", "cluster": {
+                "server": self.api_url,
+                "certificate-authority-data": base64(&self.ca_pem),
+            }}],
+            "users": [{"name": "node", "user": {
+                "client-certificate-data": base64(&self.client_cert_pem),
+                "client-key-data": base64(&self.client_key_pem),
+            }}],
+        });
+        let kubeconfig = Kubeconfig::deserialize(kubeconfig).map_err(ClientError::Format)?;
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(|error| ClientError::Kubeconfig(Box::new(error)))?;
+        kube::Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
+    }
+}
+
+/// Why a node has no client of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Its configuration has no place in a kubeconfig.
+    #[error("the node's access to the API cannot be expressed as a kubeconfig")]
+    Format(#[source] serde_json::Error),
+    /// Its configuration is contradictory.
+    #[error("the node's access to the API is misconfigured")]
+    Kubeconfig(#[source] Box<kube::config::KubeconfigError>),
+    /// A certificate or key is malformed.
+    #[error("the node's certificates make no client of the API")]
+    Client(#[source] Box<kube::Error>),
 }
