@@ -4,11 +4,11 @@
 //! sleeps unless something is observed, a plan has ended, or a planned time has come. No controller runs before every
 //! kind has been listed once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::action::{Plan, Verb};
@@ -40,7 +40,9 @@ pub(super) struct Engine {
     queue: WorkQueue,
     unlisted: HashSet<Kind>,
     executor: Executor,
-    running: JoinSet<(Work, Outcome)>,
+    running: JoinSet<Outcome>,
+    /// What each running task works on.
+    tasks: HashMap<Id, Work>,
 }
 
 impl Engine {
@@ -52,6 +54,7 @@ impl Engine {
             unlisted: Kind::ALL.iter().copied().collect(),
             executor,
             running: JoinSet::new(),
+            tasks: HashMap::new(),
         }
     }
 
@@ -80,7 +83,7 @@ impl Engine {
                     }
                     batch.drain(..).for_each(|observation| self.observe(observation));
                 }
-                Some(ended) = self.running.join_next() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 () = timer => self.queue.wake_due(Instant::now()),
             }
             self.start_work();
@@ -135,16 +138,20 @@ impl Engine {
             }
         }
         let carried_out = self.executor.clone().run(controller.component(), plan.actions);
-        self.running.spawn(async move { (work, carried_out.await) });
+        let task = self.running.spawn(carried_out);
+        self.tasks.insert(task.id(), work);
     }
 
-    fn ended(&mut self, ended: Result<(Work, Outcome), tokio::task::JoinError>) {
-        let (work, outcome) = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                tracing::error!(%error, "a controller's plan did not end");
-                return;
-            }
+    fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, Some(outcome)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(work) = self.tasks.remove(&id) else { return };
+        let Some(outcome) = outcome else {
+            tracing::error!(?work, "a plan ended in a panic; it will be made anew");
+            self.queue.finish(&work, false, Instant::now());
+            return;
         };
         for object in outcome.written {
             self.written(object);

@@ -34,6 +34,7 @@ pub(crate) struct Lab {
     /// While false, pods run but do not get ready.
     pub(crate) ready: Arc<AtomicBool>,
     tasks: JoinSet<()>,
+    controllers: JoinSet<()>,
     _own: Option<ControlPlane>,
 }
 
@@ -78,18 +79,44 @@ impl Lab {
         let (client, own) = api().await;
         controllers::bootstrap(client.clone(), &bootstrap_config()).await.expect("bootstrap");
         let mut tasks = JoinSet::new();
-        let config = controllers::Config::new("-----BEGIN CERTIFICATE-----\n".to_owned());
-        tasks.spawn(controllers::run(client.clone(), config, std::future::pending()));
         let ready = Arc::new(AtomicBool::new(true));
         tasks.spawn(kubelet(client.clone(), ready.clone()));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("test-{}-{number}", std::process::id());
-        let lab = Self { client, namespace, ready, tasks, _own: own };
+        let mut lab = Self { client, namespace, ready, tasks, controllers: JoinSet::new(), _own: own };
+        lab.restart_controllers(Duration::from_secs(40)).await;
         let mut object = Namespace::default();
         object.metadata.name = Some(lab.namespace.clone());
         Api::all(lab.client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
         lab.remove_nodes().await;
         lab
+    }
+
+    /// Ends the controllers in the middle of whatever they do, and starts them anew.
+    pub(crate) async fn restart_controllers(&mut self, node_grace: Duration) {
+        self.controllers.shutdown().await;
+        let root_ca = "-----BEGIN CERTIFICATE-----\n".to_owned();
+        let config = controllers::Config { node_grace, ..controllers::Config::new(root_ca) };
+        self.controllers.spawn(controllers::run(self.client.clone(), config, std::future::pending()));
+    }
+
+    /// The revision of the whole store, as a list shows it.
+    pub(crate) async fn revision(&self) -> String {
+        let list = self.api::<Pod>().list(&ListParams::default()).await.expect("a list");
+        list.metadata.resource_version.expect("lists have a revision")
+    }
+
+    /// Waits until nobody has written anything for half a second.
+    pub(crate) async fn rest(&self) {
+        let mut before = String::new();
+        self.eventually("the store rests", async || {
+            let now = self.revision().await;
+            let rests = now == before;
+            before = now;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            rests.then_some(())
+        })
+        .await;
     }
 
     /// The collection of this kind in the test's namespace.
@@ -216,6 +243,7 @@ impl Lab {
         let _ = namespaces.delete(&self.namespace, &DeleteParams::default()).await;
         let gone = async || namespaces.get_opt(&self.namespace).await.ok().flatten().is_none().then_some(());
         self.eventually("the test's namespace is gone", gone).await;
+        self.controllers.shutdown().await;
         self.tasks.shutdown().await;
     }
 }
@@ -238,7 +266,7 @@ async fn kubelet(client: Client, ready: Arc<AtomicBool>) {
             let _ = pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
         } else if !has_address {
             last += 1;
-            let subnet = node.bytes().last().map_or(0, |digit| digit - b'0');
+            let subnet = usize::from(node.bytes().last().map_or(0, |digit| digit - b'0'));
             let status = running(&format!("10.244.{subnet}.{last}"), ready.load(Ordering::Relaxed));
             let _ = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
         }

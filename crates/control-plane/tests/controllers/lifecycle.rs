@@ -1,5 +1,7 @@
 //! Namespaces, garbage, nodes.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
 use kube::Api;
@@ -99,5 +101,48 @@ async fn a_lost_node_takes_its_pods_out_of_service() {
         (ready.len() == 2 && ready.iter().all(|address| address.starts_with("10.244.1."))).then_some(())
     })
     .await;
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_becomes_unknown() {
+    let mut lab = Lab::start().await;
+    lab.deployment("web", 2, json!({})).await;
+    lab.service("web", json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})).await;
+    lab.eventually("two ready endpoints", async || {
+        (lab.ready_addresses("web").await.len() == 2).then_some(())
+    })
+    .await;
+    lab.restart_controllers(Duration::from_secs(2)).await;
+    let nodes: Api<Node> = Api::all(lab.client.clone());
+    lab.eventually("worker-2 is lost", async || {
+        lab.set_node_ready("worker-1", true).await;
+        let conditions = nodes.get("worker-2").await.ok()?.status?.conditions?;
+        conditions.iter().any(|held| held.type_ == "Ready" && held.status == "Unknown").then_some(())
+    })
+    .await;
+    lab.eventually("its endpoint with it", async || {
+        lab.set_node_ready("worker-1", true).await;
+        let ready = lab.ready_addresses("web").await;
+        (ready.len() == 1 && ready[0].starts_with("10.244.1.")).then_some(())
+    })
+    .await;
+    let taints =
+        nodes.get("worker-2").await.expect("a node").spec.and_then(|spec| spec.taints).unwrap_or_default();
+    assert!(taints.iter().any(|taint| taint.key == "node.kubernetes.io/unreachable"), "{taints:?}");
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interrupted_work_is_taken_up_again() {
+    let mut lab = Lab::start().await;
+    lab.deployment("web", 30, json!({})).await;
+    for _ in 0..5 {
+        lab.restart_controllers(Duration::from_secs(40)).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    wait_pods(&lab, 30).await;
+    lab.rest().await;
+    assert_eq!(lab.pods().await.len(), 30, "no more than asked for");
     lab.stop().await;
 }

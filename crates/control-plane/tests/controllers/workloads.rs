@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{Endpoints, Event, Node, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, ResourceExt};
@@ -268,5 +268,47 @@ async fn old_replica_sets_go_beyond_the_history_limit() {
         (sets.items.len() == 2).then_some(())
     })
     .await;
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_when_nothing_happens() {
+    let mut lab = Lab::start().await;
+    lab.deployment("podinfo", 2, json!({})).await;
+    lab.service(
+        "podinfo",
+        json!({"selector": {"app": "podinfo"}, "ports": [{"port": 80, "targetPort": 9898}]}),
+    )
+    .await;
+    lab.service("outside", json!({"ports": [{"port": 80}]})).await;
+    let subsets = json!([{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 8080}]}]);
+    lab.create::<Endpoints>(json!({"metadata": {"name": "outside"}, "subsets": subsets})).await;
+    wait_available(&lab, "podinfo", 2).await;
+    lab.rest().await;
+    let before = lab.revision().await;
+    lab.restart_controllers(Duration::from_secs(40)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(lab.revision().await, before, "a restart changes nothing");
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_pods_come_in_one_go() {
+    const PODS: u32 = 200;
+    let lab = Lab::start().await;
+    for number in 0..50 {
+        let selector = json!({"app": if number == 0 { "podinfo" } else { "other" }});
+        let spec = json!({"selector": selector, "ports": [{"port": 80, "targetPort": 9898}]});
+        lab.service(&format!("s{number}"), spec).await;
+    }
+    let start = Instant::now();
+    lab.deployment("podinfo", PODS, json!({})).await;
+    lab.eventually("all are ready endpoints", async || {
+        (lab.ready_addresses("s0").await.len() == PODS as usize).then_some(())
+    })
+    .await;
+    eprintln!("{PODS} pods to ready endpoints: {:?}", start.elapsed());
+    assert_eq!(lab.pods().await.len(), PODS as usize, "no more than asked for");
+    assert!(lab.slices("s0").await.len() <= 3, "slices are filled");
     lab.stop().await;
 }
