@@ -10,6 +10,10 @@ use netlink_packet_route::link::{
 use super::netlink::{Mode, Rtnetlink};
 use super::{Error, sysctl};
 
+/// How often the carrier is looked for, and the pause between.
+const CARRIER_CHECKS: u32 = 4000;
+const CARRIER_PAUSE: std::time::Duration = std::time::Duration::from_micros(250);
+
 /// A link-layer address.
 pub(crate) type Mac = [u8; 6];
 
@@ -71,6 +75,20 @@ pub(crate) fn set_up(netlink: &mut Rtnetlink, name: &str) -> Result<u32, Error> 
     message.header.change_mask = LinkFlags::Up;
     netlink.request(&format!("bringing {name} up"), RouteNetlinkMessage::SetLink(message), Mode::Change)?;
     Ok(index)
+}
+
+/// Waits until an interface that is up lets packets through, as long as a second. The end of a veth pair that comes up
+/// first learns of its peer from a worker of the kernel's, some milliseconds later on a busy machine; until then
+/// every packet it is given is dropped in silence, and a pod's first DNS query would wait for its resolver's timeout.
+pub(crate) fn await_carrier(netlink: &mut Rtnetlink, name: &str) -> Result<(), Error> {
+    for _ in 0..CARRIER_CHECKS {
+        if netlink.is_running(name)? {
+            return Ok(());
+        }
+        std::thread::sleep(CARRIER_PAUSE);
+    }
+    let operation = format!("waiting for the carrier of {name}");
+    Err(Error::Netlink { operation, source: std::io::ErrorKind::TimedOut.into() })
 }
 
 /// Makes `port` a port of the bridge with index `bridge`.

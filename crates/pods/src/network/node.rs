@@ -31,7 +31,8 @@ pub fn configure(address: Ipv4Net, gateway: Ipv4Addr) -> Result<(), Error> {
     let eth0 = netlink.link_index(NODE_INTERFACE)?;
     route::add_address(&mut netlink, eth0, address, AddressScope::Universe)?;
     link::set_up(&mut netlink, NODE_INTERFACE)?;
-    route::set_route(&mut netlink, Ipv4Net::default(), &Next::Gateway(eth0, gateway), None)
+    route::set_route(&mut netlink, Ipv4Net::default(), &Next::Gateway(eth0, gateway), None)?;
+    link::await_carrier(&mut netlink, NODE_INTERFACE)
 }
 
 /// Puts the cluster's DNS address on loopback. Scope host: with the default scope the kernel would take it as

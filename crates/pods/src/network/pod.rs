@@ -94,6 +94,8 @@ fn set_up(interface: &str, address: Ipv4Addr, node: Ipv4Addr) -> Result<OwnedFd,
     let near = link::set_up(&mut on_node, interface)?;
     route::add_neighbour(&mut on_node, near, address, mac)?;
     route::set_route(&mut on_node, Ipv4Net::from(address), &Next::Link(near), Some(node))?;
+    link::await_carrier(&mut on_node, interface)?;
+    link::await_carrier(&mut in_pod, POD_INTERFACE)?;
     Ok(namespace)
 }
 
