@@ -7,6 +7,8 @@ mod pod;
 mod service;
 mod workload;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// Applies the defaults of the kind; kinds without defaults are left as they are.
@@ -20,7 +22,7 @@ pub fn apply(group: &str, kind: &str, object: &mut Value) {
         ("", "ReplicationController") => workload::replication_controller(fields),
         ("", "Namespace") => namespace(fields),
         ("", "Node") => node(fields),
-        ("", "Secret") => put(fields, "type", "Opaque"),
+        ("", "Secret") => secret(fields),
         ("", "Endpoints") => endpoints(fields),
         ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(fields),
         _ => {}
@@ -71,7 +73,27 @@ fn namespace(fields: &mut Map<String, Value>) {
     }
 }
 
+/// Texts that the client wants encoded are merged over the encoded ones and never stored.
+fn secret(fields: &mut Map<String, Value>) {
+    put(fields, "type", "Opaque");
+    let Some(Value::Object(texts)) = fields.shift_remove("stringData") else { return };
+    if let Some(data) = object(fields, "data") {
+        for (key, text) in texts {
+            data.insert(key, Value::from(STANDARD.encode(text.as_str().unwrap_or_default())));
+        }
+        data.sort_keys();
+    }
+}
+
 fn node(fields: &mut Map<String, Value>) {
+    if let Some(spec) = given(fields, "spec") {
+        if let Some(range) = spec.get("podCIDR").cloned() {
+            put(spec, "podCIDRs", json!([range]));
+        }
+        if let Some(range) = spec.get("podCIDRs").and_then(|ranges| ranges.get(0)).cloned() {
+            put(spec, "podCIDR", range);
+        }
+    }
     if let Some(status) = given(fields, "status")
         && let Some(capacity) = status.get("capacity").cloned()
     {

@@ -5,8 +5,12 @@
 
 pub mod names;
 
+mod cluster;
+mod endpoints;
 mod metadata;
+mod pod;
 mod service;
+mod workload;
 
 use crate::resource::Resource;
 use crate::status::FieldError;
@@ -17,17 +21,30 @@ pub use service::{addresses as service_addresses, is_headless};
 /// Complaints about an object that is about to be created. Its name has been generated already.
 pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
     let mut errors = metadata::create(resource, object);
-    errors.extend(content(resource, object, None));
+    errors.extend(content(resource, object));
     errors
 }
 
 /// Complaints about the change from `old` to `new`.
 pub fn update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = metadata::update(old, new);
-    if resource.kind == "Service" {
-        errors.extend(service::change(old, new));
+    match (resource.group, resource.kind) {
+        ("", "Pod") => {
+            errors.extend(pod::change(old, new));
+            return errors;
+        }
+        ("", "Service") => errors.extend(service::change(old, new)),
+        _ => {}
     }
-    errors.extend(content(resource, new, Some(old)));
+    errors.extend(content(resource, new));
+    match (resource.group, resource.kind) {
+        ("apps", "Deployment" | "ReplicaSet") => errors.extend(workload::change(old, new)),
+        ("discovery.k8s.io", "EndpointSlice") => errors.extend(endpoints::change(old, new)),
+        ("", "ConfigMap") => errors.extend(cluster::immutable(old, new)),
+        ("", "Secret") => errors.extend(cluster::secret_change(old, new)),
+        ("", "Node") => errors.extend(cluster::node_change(old, new)),
+        _ => {}
+    }
     errors
 }
 
@@ -40,9 +57,21 @@ pub fn update_status(resource: &Resource, old: &Value, new: &Value) -> Vec<Field
     errors
 }
 
-fn content(resource: &Resource, object: &Value, _old: Option<&Value>) -> Vec<FieldError> {
+fn content(resource: &Resource, object: &Value) -> Vec<FieldError> {
     match (resource.group, resource.kind) {
         ("", "Service") => service::service(object),
+        ("", "Pod") => pod::create(object),
+        ("apps", "Deployment") => workload::deployment(object),
+        ("apps", "ReplicaSet") => workload::replica_set(object),
+        ("", "ReplicationController") => workload::replication_controller(object),
+        ("discovery.k8s.io", "EndpointSlice") => endpoints::endpoint_slice(object),
+        ("", "Endpoints") => endpoints::endpoints(object),
+        ("", "Namespace") => cluster::namespace(object),
+        ("", "ConfigMap") => cluster::config_map(object),
+        ("", "Secret") => cluster::secret(object),
+        ("", "Node") => cluster::node(object),
+        ("coordination.k8s.io", "Lease") => cluster::lease(object),
+        ("", "Event") => cluster::event(object).into_iter().collect(),
         _ => Vec::new(),
     }
 }

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
+use crate::quantity::Quantity;
+
 /// What upstream says about any text that is no quantity.
 pub(super) const QUANTITY_SYNTAX: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -48,31 +50,7 @@ fn offset(error: &base64::DecodeError, length: usize) -> usize {
     }
 }
 
-/// A quantity such as `100m`, `1.5Gi` or `1e3`: digits, an optional fraction, a suffix of the API's list. Returned as
-/// given: upstream also rewrites some (`1000m` to `1`), which we do for whole thousands of `m`.
+/// An amount with a unit in canonical form; none if the text is not one.
 pub fn quantity(text: &str) -> Option<String> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(end);
-    let digits = number.chars().filter(char::is_ascii_digit).count();
-    if digits == 0 || number.matches('.').count() > 1 || !known_suffix(suffix) {
-        return None;
-    }
-    let whole = suffix == "m" && !number.contains('.') && number.ends_with("000");
-    Some(match text.strip_suffix("000m") {
-        Some("") | None => text.to_owned(),
-        Some(thousands) if whole => thousands.to_owned(),
-        Some(_) => text.to_owned(),
-    })
-}
-
-fn known_suffix(suffix: &str) -> bool {
-    const SUFFIXES: &[&str] =
-        &["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    if SUFFIXES.contains(&suffix) {
-        return true;
-    }
-    let Some(exponent) = suffix.strip_prefix(['e', 'E']) else { return false };
-    let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-    !digits.is_empty() && digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    Quantity::parse(text).map(|quantity| quantity.to_string())
 }

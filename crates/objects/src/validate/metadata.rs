@@ -61,16 +61,22 @@ fn namespace(resource: &Resource, metadata: &Value) -> Vec<FieldError> {
 
 fn common(metadata: &Value) -> Vec<FieldError> {
     let mut errors = labels("metadata.labels", &metadata["labels"]);
+    errors.extend(annotations("metadata.annotations", &metadata["annotations"]));
+    errors.extend(owners(metadata));
+    errors
+}
+
+/// Rules of annotations, also of a template's.
+pub(super) fn annotations(field: &str, annotations: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     let mut size = 0;
-    for (key, value) in entries(&metadata["annotations"]) {
+    for (key, value) in entries(annotations) {
         size += key.len() + value.len();
-        let complaints = names::qualified_name(&key.to_lowercase());
-        errors.extend(invalid("metadata.annotations", &json!(key), complaints));
+        errors.extend(invalid(field, &json!(key), names::qualified_name(&key.to_lowercase())));
     }
     if size > ANNOTATIONS_MAX {
-        errors.push(FieldError::too_long("metadata.annotations", ANNOTATIONS_MAX));
+        errors.push(FieldError::too_long(field, ANNOTATIONS_MAX));
     }
-    errors.extend(owners(metadata));
     errors
 }
 

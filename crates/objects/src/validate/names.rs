@@ -129,7 +129,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 pub fn label_value(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     if text.len() > LABEL_MAX {
-        complaints.push(max_length(LABEL_MAX));
+        complaints.push(format!("must be no more than {LABEL_MAX} bytes"));
     }
     if !text.is_empty() && !is_qualified_part(text) {
         let rule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must \

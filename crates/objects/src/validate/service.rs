@@ -10,8 +10,10 @@ use crate::status::FieldError;
 use serde_json::Value;
 
 pub use addresses::addresses;
+pub(super) use addresses::{address, special};
 pub(super) use change::change;
-pub(super) use policy::status;
+pub(super) use policy::{cidr, status};
+pub(super) use ports::number_or_name;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 

@@ -84,7 +84,8 @@ fn syntax(spec: &Value, ips: &[Value]) -> Vec<FieldError> {
     errors
 }
 
-fn address(field: &str, ip: &Value) -> Option<FieldError> {
+/// A complaint about a text that is no plain address.
+pub(in crate::validate) fn address(field: &str, ip: &Value) -> Option<FieldError> {
     let text = ip.as_str().unwrap_or_default();
     let detail = match text.parse::<IpAddr>() {
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => "must not be an IPv4-mapped IPv6 address",

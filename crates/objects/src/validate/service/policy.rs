@@ -58,7 +58,8 @@ fn source_ranges(service: &Value, balanced: bool) -> Vec<FieldError> {
     errors
 }
 
-fn cidr(field: &str, range: &str) -> Option<FieldError> {
+/// A complaint about a text that is no subnet.
+pub(in crate::validate) fn cidr(field: &str, range: &str) -> Option<FieldError> {
     let range = range.trim();
     let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     range.parse::<ipnet::IpNet>().is_err().then(|| FieldError::invalid(field, range, detail))
