@@ -68,8 +68,10 @@ impl Admission {
         subresource: Option<&str>,
     ) -> Result<Warnings, Status> {
         defaults::apply(resource.group, resource.kind, new);
-        if resource.kind == "Service" && subresource.is_none() {
-            service::update(transaction, self.service_cidr, resource, old, new)?;
+        match (resource.kind, subresource) {
+            ("Service", None) => service::update(transaction, self.service_cidr, resource, old, new)?,
+            ("Pod", None) => pod::update(new),
+            _ => {}
         }
         write_out(resource, new);
         let errors = match subresource {

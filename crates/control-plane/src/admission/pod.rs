@@ -23,6 +23,11 @@ pub(super) fn create(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": class});
 }
 
+/// Tolerations that every pod has come back when a client's copy lacks them.
+pub(super) fn update(pod: &mut Value) {
+    tolerations(&mut pod["spec"]);
+}
+
 fn tolerations(spec: &mut Value) {
     let mut list = spec["tolerations"].as_array().cloned().unwrap_or_default();
     for trouble in NODE_TROUBLES {

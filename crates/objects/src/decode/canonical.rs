@@ -33,7 +33,7 @@ fn written(field: &Field, value: Option<Value>) -> Option<Value> {
         (Presence::Given, value) => value,
         (Presence::Always, value) => value.or_else(|| zero(&field.shape)),
         (Presence::NotZero | Presence::NotEmpty, value) => match &field.shape {
-            Shape::Message(_) => value.or_else(|| zero(&field.shape)),
+            Shape::Message(_) | Shape::Quantity => value.or_else(|| zero(&field.shape)),
             Shape::IntOrString => value,
             _ => value.filter(|value| !is_empty(value)),
         },

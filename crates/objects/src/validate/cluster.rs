@@ -156,8 +156,7 @@ fn taint(at: &str, taint: &Value) -> Vec<FieldError> {
 /// A node keeps its subnet once it has one.
 pub(super) fn node_change(old: &Value, new: &Value) -> Option<FieldError> {
     let (before, after) = (list(&old["spec"], "podCIDRs"), list(&new["spec"], "podCIDRs"));
-    let detail = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig \
-                  feature gate is enabled)";
+    let detail = "node updates may not change podCIDR except from \"\" to valid";
     (!before.is_empty() && before != after).then(|| FieldError::forbidden("spec.podCIDRs", detail))
 }
 

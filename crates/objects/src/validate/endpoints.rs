@@ -32,7 +32,8 @@ pub(super) fn endpoint_slice(slice: &Value) -> Vec<FieldError> {
 /// The type of a slice's addresses is immutable.
 pub(super) fn change(old: &Value, new: &Value) -> Option<FieldError> {
     let (before, after) = (&old["addressType"], &new["addressType"]);
-    (before != after).then(|| FieldError::invalid("addressType", after.clone(), "field is immutable"))
+    // Upstream shows no value here.
+    (before != after).then(|| FieldError::invalid("addressType", Value::Null, "field is immutable"))
 }
 
 fn slice_ports(ports: &[Value]) -> Vec<FieldError> {

@@ -27,13 +27,11 @@ pub(super) fn volumes(field: &str, spec: &Value) -> Vec<FieldError> {
 fn source(at: &str, volume: &Value) -> Vec<FieldError> {
     let required = [("configMap", "name"), ("secret", "secretName"), ("hostPath", "path")];
     let mut errors = Vec::new();
-    let kinds = volume
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(kind, _)| kind.as_str())
-        .filter(|kind| *kind != "name");
-    for (order, kind) in kinds.enumerate() {
+    let given = volume.as_object().into_iter().flatten().map(|(kind, _)| kind.as_str());
+    let mut kinds: Vec<&str> = given.filter(|kind| *kind != "name").collect();
+    // Upstream looks at this one first.
+    kinds.sort_by_key(|kind| *kind != "emptyDir");
+    for (order, kind) in kinds.into_iter().enumerate() {
         if order > 0 {
             errors.push(FieldError::forbidden(
                 format!("{at}.{kind}"),
