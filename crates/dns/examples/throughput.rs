@@ -1,7 +1,7 @@
 //! Measures one UDP thread of the server against a bare echo, over loopback, in the same run.
 //!
 //! ```text
-//! cargo run --release -p dns --example throughput [SERVICES] [SECONDS] [ROUNDS]
+//! cargo run --release -p dns --example throughput [SERVICES] [SECONDS] [ROUNDS] [ENDPOINTS of each]
 //! ```
 //! Both sides use the same batched system calls; the server's threads are kept on one core, the load generator on another.
 //! The generator keeps a fixed number of queries under way, and counts answers.
@@ -33,10 +33,17 @@ const WINDOW: usize = 256;
 
 fn main() {
     let argument = |index, default| std::env::args().nth(index).map_or(default, |text| text.parse().unwrap());
-    let (services, seconds, rounds) = (argument(1, 10_000), argument(2, 2), argument(3, 3));
-    let start = Instant::now();
-    let zone = Arc::new(zone(u32::try_from(services).unwrap()));
-    println!("zone of {services} Services built in {:?}; resident {} kB", start.elapsed(), resident_kb());
+    let (services, seconds, rounds, endpoints) =
+        (argument(1, 10_000), argument(2, 2), argument(3, 3), argument(4, 2));
+    let model = model(u32::try_from(services).unwrap(), u32::try_from(endpoints).unwrap());
+    let (start, before) = (Instant::now(), resident_kb());
+    let zone = Zone::build(Arc::new(ZoneConfig::cluster("cluster.local").unwrap()), &model.snapshot(), 1);
+    let (zone, took, after) = (Arc::new(zone), start.elapsed(), resident_kb());
+    println!(
+        "zone of {services} Services and {} endpoints: built in {took:?}, {} kB beside the model's {before} kB",
+        services * endpoints,
+        after - before
+    );
 
     stay_on(0);
     let server = Server::start(zone, Vec::new(), vec![Sockets::bind(loopback(), 1).unwrap()]).unwrap();
@@ -75,18 +82,13 @@ fn stay_on(core: usize) {
     let _ = sched_setaffinity(Pid::from_raw(0), &set);
 }
 
-fn resident_kb() -> String {
+fn resident_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap_or("?")
-        .trim()
-        .trim_end_matches(" kB")
-        .to_owned()
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn zone(services: u32) -> Zone {
+fn model(services: u32, endpoints: u32) -> Model {
     let mut model = Model::new();
     model.apply_namespace("default");
     for number in 0..services {
@@ -94,13 +96,14 @@ fn zone(services: u32) -> Zone {
         let service = json!({"metadata": {"namespace": "default", "name": format!("s{number}")},
             "spec": {"clusterIP": format!("10.100.{high}.{low}"), "ports": [{"name": "http", "port": 80}]}});
         model.apply_service(&serde_json::from_value(service).unwrap()).unwrap();
-        let slice = json!({"addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+        let address = |endpoint: u32| std::net::Ipv4Addr::from(0x0b00_0000 + number * endpoints + endpoint);
+        let list: Vec<_> = (0..endpoints).map(|endpoint| json!({"addresses": [address(endpoint)]})).collect();
+        let slice = json!({"addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": list,
             "metadata": {"namespace": "default", "name": format!("s{number}-0"),
-                         "labels": {"kubernetes.io/service-name": format!("s{number}")}},
-            "endpoints": [{"addresses": [format!("10.200.{high}.{low}")]}, {"addresses": [format!("10.201.{high}.{low}")]}]});
+                         "labels": {"kubernetes.io/service-name": format!("s{number}")}}});
         model.apply_slice(&serde_json::from_value(slice).unwrap()).unwrap();
     }
-    Zone::build(Arc::new(ZoneConfig::cluster("cluster.local").unwrap()), &model.snapshot(), 1)
+    model
 }
 
 /// Queries in a scattered order, as clients of a cluster ask.

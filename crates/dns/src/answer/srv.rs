@@ -63,7 +63,7 @@ impl<'b> Responder<'_, '_, 'b> {
         self.write_endpoints_srv(endpoints, labels, any, weight(hits), list);
     }
 
-    /// `list` holds endpoints of one name one after the other.
+    /// `list` holds endpoints of one name one after the other, those with the same ports next to each other.
     fn write_endpoints_srv<'e>(
         &mut self,
         endpoints: &'e Endpoints,
@@ -74,26 +74,27 @@ impl<'b> Responder<'_, '_, 'b> {
     ) {
         let matching =
             |endpoint: &'e Endpoint| endpoints.ports(endpoint).iter().filter(move |p| filter.matches(p));
-        let (mut rest, mut group) = (list.clone(), list.clone().take(0));
-        let (mut group_length, mut previous) = (0, None::<&Endpoint>);
-        loop {
+        // `group` begins at the first endpoint of the present target, of which `done` are written.
+        let (mut rest, mut group, mut done) = (list.clone(), list.clone(), 0);
+        let mut previous = None::<&Endpoint>;
+        while !self.writer.is_cut() {
             let here = rest.clone();
             let Some(endpoint) = rest.next() else { break };
-            if !previous.is_some_and(|previous| is_same_target(previous, endpoint)) {
-                (group, group_length, previous) = (here.take(usize::MAX), 0, None);
+            previous = previous.filter(|previous| is_same_target(previous, endpoint));
+            if previous.is_none() {
+                (group, done) = (here, 0);
             }
+            let is_known = |index: usize, number: u16| {
+                let earlier = group.clone().take(done).flat_map(matching);
+                earlier.chain(matching(endpoint).take(index)).any(|port| port.number == number)
+            };
             let same_ports = previous.is_some_and(|previous| previous.ports == endpoint.ports);
             for (index, port) in matching(endpoint).enumerate().filter(|_| !same_ports) {
-                let mut earlier = group.clone().take(group_length).flat_map(matching);
-                let mut own = matching(endpoint).take(index);
-                if !earlier.any(|e| e.number == port.number) && !own.any(|e| e.number == port.number) {
+                if !is_known(index, port.number) {
                     self.write_srv(Some(endpoint), labels, port.number, weight);
                 }
             }
-            (previous, group_length) = (Some(endpoint), group_length + 1);
-            if self.writer.is_cut() {
-                return;
-            }
+            (previous, done) = (Some(endpoint), done + 1);
         }
         self.write_target_addresses(labels, list.filter(|endpoint| matching(endpoint).next().is_some()));
     }
@@ -102,11 +103,11 @@ impl<'b> Responder<'_, '_, 'b> {
     fn write_target_addresses<'e>(&mut self, labels: &[u8], list: impl Iterator<Item = &'e Endpoint>) {
         let mut record = self.query.question_end;
         for endpoint in list {
-            let target = with_host(endpoint, |host| self.find_target(&mut record, host));
-            self.write_target_address(Some(endpoint), labels, target, endpoint.address);
             if self.writer.is_cut() {
                 return;
             }
+            let target = with_host(endpoint, |host| self.find_target(&mut record, host));
+            self.write_target_address(Some(endpoint), labels, target, endpoint.address);
         }
     }
 
