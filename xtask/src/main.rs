@@ -1,5 +1,7 @@
 //! Developer commands: `cargo run -p xtask -- COMMAND`. Nothing of the product depends on them.
 
+#![allow(clippy::print_stdout, reason = "what a command is asked to say")]
+
 mod licences;
 
 fn main() -> anyhow::Result<()> {

@@ -49,7 +49,7 @@ impl ConnectFlags {
         {
             return Ok(merged);
         }
-        let candidates = [Some(wiring::default_kubeconfig()), home_kubeconfig()];
+        let candidates = [wiring::default_kubeconfig(), home_kubeconfig()];
         let found = candidates.iter().flatten().find(|path| path.exists()).ok_or_else(|| {
             Failure::usage(
                 "no cluster to speak to: start one with `sluice up`, or name a kubeconfig with --kubeconfig or KUBECONFIG",

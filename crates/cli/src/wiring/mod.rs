@@ -6,10 +6,14 @@
 pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod cleanup;
+mod cluster;
 pub(crate) mod demo;
 pub(crate) mod dns;
 pub(crate) mod dump;
+mod enter;
+mod logging;
 pub(crate) mod node;
+mod privileges;
 pub(crate) mod proxy;
 pub(crate) mod up;
 
@@ -64,11 +68,12 @@ pub(crate) fn run(command: Command) -> ExitCode {
 ///
 /// Called first of all in `main`: a helper is single-threaded and must not have run anything before.
 pub(crate) fn run_as_helper() -> Option<ExitCode> {
-    None
+    pods::dispatch()
 }
 
-/// Where `sluice up` writes its kubeconfig unless told otherwise, and where the verbs look for a running cluster.
-pub(crate) fn default_kubeconfig() -> PathBuf {
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    home.join(".kube").join("sluice")
+/// The kubeconfig of the cluster that runs on this machine, the newest if there are several: where the verbs look when
+/// neither a flag nor `KUBECONFIG` names another.
+pub(crate) fn default_kubeconfig() -> Option<PathBuf> {
+    let running = cluster::runtime_dir::running(&cluster::runtime_dir::root());
+    running.into_iter().next().map(|record| record.kubeconfig)
 }

@@ -1,0 +1,183 @@
+//! `sluice agent`: service proxy and DNS for one node of any cluster. Also what `sluice proxy` and `sluice dns` share
+//! with it: the connection to the API, and staying until told to stop.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::{Agent, Config, DNS_PORT, DnsConfig};
+use crate::wiring::logging;
+
+/// Arguments of `sluice agent`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    api: ApiFlags,
+    /// Name of this node's Node object [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+    #[command(flatten)]
+    subnets: SubnetFlags,
+    #[command(flatten)]
+    dns: DnsFlags,
+}
+
+/// How the API is reached.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApiFlags {
+    /// Kubeconfig of the cluster [default: the one that a pod is given]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// The service subnets.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubnetFlags {
+    /// Subnet of the service addresses; may be given twice [default: the cluster's ServiceCIDR objects]
+    #[arg(long, value_name = "CIDR")]
+    service_cidr: Vec<IpNet>,
+}
+
+/// The DNS half.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DnsFlags {
+    /// The cluster's DNS address, answered on this node [default: the ClusterIP of kube-system/kube-dns]
+    #[arg(long, value_name = "ADDRESS")]
+    dns_address: Option<IpAddr>,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    dns_domain: String,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    stay(async move {
+        let client = args.api.connect().await?;
+        let node = node_name(args.node_name)?;
+        let service_cidrs = args.subnets.resolve(&client).await;
+        let dns = args.dns.resolve(&client, &node).await?;
+        place_dns_address(&dns)?;
+        Agent::start(client, Config { node, service_cidrs, proxy: true, dns: Some(dns) }).await
+    })
+}
+
+/// Starts an agent and lets it work until Ctrl-C or SIGTERM.
+pub(crate) fn stay(start: impl Future<Output = anyhow::Result<Agent>>) -> anyhow::Result<ExitCode> {
+    logging::start("info");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let agent = start.await?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        info!("stopping; the rules stay, `sluice cleanup --rules` removes them");
+        agent.stop();
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The name asked for, else the host's.
+pub(crate) fn node_name(asked: Option<String>) -> anyhow::Result<String> {
+    let host = || nix::unistd::gethostname().context("reading the host name");
+    // The kubelet registers under the lower-cased host name.
+    asked.map_or_else(|| host().map(|name| name.to_string_lossy().to_lowercase()), Ok)
+}
+
+impl ApiFlags {
+    /// Connects.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        let config = match &self.kubeconfig {
+            Some(file) => {
+                let read =
+                    Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
+                kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
+            }
+            None => kube::Config::incluster()
+                .context("no --kubeconfig is given, and this is not a pod of a cluster")?,
+        };
+        Client::try_from(config).context("preparing the connection to the API")
+    }
+}
+
+impl SubnetFlags {
+    /// The subnets asked for, else those of the cluster. Without any, what goes to an address of no Service is not
+    /// dropped: nothing else depends on them.
+    pub(crate) async fn resolve(&self, client: &Client) -> Vec<IpNet> {
+        if !self.service_cidr.is_empty() {
+            return self.service_cidr.clone();
+        }
+        let api: Api<ServiceCIDR> = Api::all(client.clone());
+        let listed = api.list(&kube::api::ListParams::default()).await;
+        let objects = listed.map(|list| list.items).unwrap_or_default();
+        let cidrs =
+            objects.into_iter().flat_map(|object| object.spec.map(|spec| spec.cidrs).unwrap_or_default());
+        let cidrs: Vec<IpNet> = cidrs.flatten().filter_map(|cidr| cidr.parse().ok()).collect();
+        if cidrs.is_empty() {
+            warn!(
+                "the API tells no ServiceCIDR and no --service-cidr is given: stray service traffic is not dropped"
+            );
+        }
+        cidrs
+    }
+}
+
+impl DnsFlags {
+    /// Listens on the cluster's DNS address and on the node's own, forwards to the host's resolvers.
+    pub(crate) async fn resolve(&self, client: &Client, node: &str) -> anyhow::Result<DnsConfig> {
+        let address = match self.dns_address {
+            Some(address) => address,
+            None => cluster_dns(client).await?,
+        };
+        let own = node_address(client, node).await?;
+        let listen: Vec<SocketAddr> =
+            [address, own].map(|address| SocketAddr::from((address, DNS_PORT))).to_vec();
+        let upstreams = dns::resolv_conf::host_upstreams(&[address, own]);
+        Ok(DnsConfig { domain: self.dns_domain.clone(), listen, upstreams })
+    }
+}
+
+/// Puts the DNS address on loopback, where the node answers it without NAT.
+fn place_dns_address(dns: &DnsConfig) -> anyhow::Result<()> {
+    match dns.listen.first().map(SocketAddr::ip) {
+        Some(IpAddr::V4(address)) => pods::network::node::add_dns_address(address)
+            .with_context(|| format!("adding the DNS address {address} to the loopback interface")),
+        _ => bail!("the DNS address must be an IPv4 address; name one with --dns-address"),
+    }
+}
+
+async fn cluster_dns(client: &Client) -> anyhow::Result<IpAddr> {
+    let services: Api<Service> = Api::namespaced(client.clone(), "kube-system");
+    let service = services
+        .get("kube-dns")
+        .await
+        .context("reading the Service kube-system/kube-dns; name its address with --dns-address")?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
+    address.parse().with_context(|| {
+        format!("kube-system/kube-dns has the ClusterIP {address:?}; name an address with --dns-address")
+    })
+}
+
+async fn node_address(client: &Client, node: &str) -> anyhow::Result<IpAddr> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let object = nodes
+        .get(node)
+        .await
+        .with_context(|| format!("reading the Node {node}; name this node with --node-name"))?;
+    let addresses = object.status.into_iter().flat_map(|status| status.addresses.unwrap_or_default());
+    let internal = addresses.into_iter().find(|address| address.type_ == "InternalIP");
+    internal
+        .and_then(|address| address.address.parse().ok())
+        .with_context(|| format!("the Node {node} has no InternalIP"))
+}

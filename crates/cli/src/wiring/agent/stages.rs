@@ -1,0 +1,77 @@
+//! The state of every stage, for whoever asks: `sluice dump` and the health check.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context, bail};
+use dns::server::Server;
+use services::Snapshot;
+
+use super::proxy::Plane;
+
+/// Handles to the running halves; each is set once it runs.
+#[derive(Default)]
+pub(crate) struct Stages {
+    plane: OnceLock<Arc<Mutex<Plane>>>,
+    dns: OnceLock<Arc<Server>>,
+    snapshot: Mutex<Snapshot>,
+    proxy_synced: AtomicBool,
+    dns_synced: AtomicBool,
+}
+
+impl Stages {
+    pub(crate) fn set_plane(&self, plane: Arc<Mutex<Plane>>) {
+        let _ = self.plane.set(plane);
+    }
+
+    pub(crate) fn set_dns(&self, server: Arc<Server>) {
+        let _ = self.dns.set(server);
+    }
+
+    /// The kernel holds what the first snapshot asked for.
+    pub(crate) fn proxy_synced(&self) {
+        self.proxy_synced.store(true, Ordering::Release);
+    }
+
+    /// Names are answered from the first snapshot or a later one.
+    pub(crate) fn dns_synced(&self) {
+        self.dns_synced.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_snapshot(&self, snapshot: Snapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// `ok`, or what is not synced yet.
+    pub(crate) fn health(&self) -> Result<String, String> {
+        let proxy = self.plane.get().is_none() || self.proxy_synced.load(Ordering::Acquire);
+        let dns = self.dns.get().is_none() || self.dns_synced.load(Ordering::Acquire);
+        match (proxy, dns) {
+            (true, true) => Ok("ok\n".into()),
+            (false, true) => Err("the service proxy is not synced\n".into()),
+            (true, false) => Err("DNS is not synced\n".into()),
+            (false, false) => Err("neither the service proxy nor DNS is synced\n".into()),
+        }
+    }
+
+    /// The text of one stage.
+    pub(crate) fn dump(&self, stage: &str) -> anyhow::Result<String> {
+        let lines = match stage {
+            "services" => {
+                return Ok(self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).to_string());
+            }
+            "forwarding" => self.plane()?.lock().unwrap_or_else(PoisonError::into_inner).table.lines(),
+            "nft" => dataplane::reconcile::dump()?,
+            "conntrack" => super::proxy::tracked_connections()?,
+            "dns" => self.dns.get().context("this agent does not answer names")?.zone().dump(),
+            other => {
+                bail!("there is no stage {other:?}; there are services, forwarding, nft, conntrack, dns")
+            }
+        };
+        Ok(lines.into_iter().map(|line| line + "\n").collect())
+    }
+
+    fn plane(&self) -> anyhow::Result<&Arc<Mutex<Plane>>> {
+        self.plane.get().context("this agent does not run the service proxy")
+    }
+}

@@ -1,0 +1,13 @@
+//! Diagnostics on standard error. What a command is asked to print goes to standard output and never through here.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging: `SLUICE_LOG` in tracing's filter syntax, else `default`.
+pub(crate) fn start(default: &str) {
+    let filter = EnvFilter::try_from_env("SLUICE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start (tests) is no error: the first stays.
+    let _ = builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init();
+}

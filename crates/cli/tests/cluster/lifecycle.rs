@@ -1,0 +1,98 @@
+//! Starting, stopping, killing, starting again.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use testnet::harness::Trial;
+
+use crate::program::{Cluster, Place, as_both, eventually, shown};
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = as_both("killed_and_started_again", killed_and_started_again);
+    trials.extend(as_both("two_side_by_side", two_side_by_side));
+    trials.extend(as_both("node_process_dies", node_process_dies));
+    trials.extend(as_both("interrupted_at_any_moment", interrupted_at_any_moment));
+    trials
+}
+
+fn create_podinfo(cluster: &Cluster<'_>) -> String {
+    cluster
+        .sluice(&["create", "deployment", "podinfo", "--image=podinfo", "--replicas=2", "--port=9898"])
+        .ok();
+    cluster.sluice(&["expose", "deployment", "podinfo", "--port=80", "--target-port=9898"]).ok();
+    cluster.sluice(&["wait", "--for=condition=Available", "deployment/podinfo", "--timeout=20s"]).ok();
+    cluster_ip(cluster)
+}
+
+fn cluster_ip(cluster: &Cluster<'_>) -> String {
+    cluster.sluice(&["get", "service", "podinfo", "-o", "jsonpath={.metadata.uid} {.spec.clusterIP}"]).ok()
+}
+
+fn reaches_podinfo(cluster: &Cluster<'_>) {
+    cluster.sluice(&["run", "client", "--image=nginx"]).ok();
+    cluster.sluice(&["wait", "--for=condition=Ready", "pod/client", "--timeout=20s"]).ok();
+    eventually("podinfo answers by name", 10, || {
+        let shown = cluster.sluice(&["exec", "client", "--", "curl", "-sS", "--max-time", "2", "podinfo"]);
+        shown.stdout.contains("\"hostname\": \"podinfo-")
+    });
+}
+
+fn killed_and_started_again(place: &Place) {
+    let mut cluster = Cluster::start(place, "first", &["--data-dir", "data"]);
+    let before = create_podinfo(&cluster);
+    let second = shown(place.sluice(&["up", "--api-port", "0", "--data-dir", "data"]).output());
+    assert_eq!(second.code, Some(1), "a second cluster on the same folder is refused");
+    assert!(second.stderr.contains("data") && second.stderr.contains("in use"), "{}", second.stderr);
+
+    cluster.signal(Signal::SIGKILL);
+    cluster.end();
+    place.nothing_is_left();
+
+    let cluster = Cluster::start(place, "again", &["--data-dir", "data"]);
+    assert_eq!(cluster_ip(&cluster), before, "the same object and address");
+    cluster.sluice(&["wait", "--for=condition=Available", "deployment/podinfo", "--timeout=20s"]).ok();
+    reaches_podinfo(&cluster);
+    drop(cluster);
+    place.nothing_is_left();
+}
+
+fn two_side_by_side(place: &Place) {
+    let one = Cluster::start(place, "one", &["--nodes", "1"]);
+    let other = Cluster::start(place, "other", &["--nodes", "1"]);
+    create_podinfo(&one);
+    create_podinfo(&other);
+    reaches_podinfo(&one);
+    one.sluice(&["delete", "service", "podinfo"]).ok();
+    reaches_podinfo(&other);
+    drop((one, other));
+    place.nothing_is_left();
+}
+
+fn node_process_dies(place: &Place) {
+    let cluster = Cluster::start(place, "dies", &["--nodes", "1"]);
+    create_podinfo(&cluster);
+    let node = place.processes().into_iter().find(|pid| {
+        let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.contains("node\0run")
+    });
+    let node = nix::unistd::Pid::from_raw(node.expect("a node's process").cast_signed());
+    nix::sys::signal::kill(node, Signal::SIGKILL).expect("killing the node");
+    std::thread::sleep(Duration::from_millis(300));
+    cluster.sluice(&["wait", "--for=condition=Ready", "node/worker-1", "--timeout=20s"]).ok();
+    cluster.sluice(&["wait", "--for=condition=Available", "deployment/podinfo", "--timeout=20s"]).ok();
+    reaches_podinfo(&cluster);
+}
+
+fn interrupted_at_any_moment(place: &Place) {
+    for milliseconds in [1, 10, 30, 60, 100, 150, 250, 400, 700] {
+        let mut child =
+            place.sluice(&["demo"]).stdout(std::process::Stdio::null()).spawn().expect("starting the demo");
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        nix::sys::signal::kill(pid, Signal::SIGINT).expect("interrupting");
+        let code = child.wait().expect("waiting for the demo").code();
+        // Before its handler exists the signal itself ends the program: no code then.
+        assert!(matches!(code, Some(130) | None), "{milliseconds} ms: {code:?}");
+        place.nothing_is_left();
+    }
+}
