@@ -74,30 +74,45 @@ fn report(error: &clap::Error) -> ExitCode {
             ExitCode::FAILURE
         }
         _ => {
-            eprintln!("{}", error.render().to_string().trim_end());
+            eprintln!("{}", complaint(error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// clap's first paragraph on one line, and where to read on.
+fn complaint(error: &clap::Error) -> String {
+    let rendered = error.render().to_string();
+    let lines = rendered.lines().map(str::trim).take_while(|line| !line.is_empty());
+    format!("{}\nSee '{} --help' for usage.", lines.collect::<Vec<_>>().join(" "), command_of(error))
+}
+
 /// kubectl's words for a flag that is not there.
 fn unknown_flag(error: &clap::Error) -> String {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::StyledStr(text)) => text.to_string(),
-        _ => String::new(),
-    };
-    let flag = text(ContextKind::InvalidArg);
-    let usage = text(ContextKind::Usage);
-    let words = usage.trim_start_matches("Usage:").split_whitespace();
-    let command: Vec<&str> = words.take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
-    let command = command.join(" ");
+    let flag = context(error, ContextKind::InvalidArg);
     let complaint = match flag.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
         Some(letter) => format!("unknown shorthand flag: '{letter}' in {flag}"),
         None if flag.starts_with('-') => format!("unknown flag: {flag}"),
         None => format!("unexpected argument {flag:?}"),
     };
-    format!("error: {complaint}\nSee '{command} --help' for usage.")
+    format!("error: {complaint}\nSee '{} --help' for usage.", command_of(error))
+}
+
+/// The words of the command that the mistake was made in, `sluice get`.
+fn command_of(error: &clap::Error) -> String {
+    let usage = context(error, ContextKind::Usage);
+    let usage = usage.trim_start_matches("Usage:");
+    let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() { "sluice".to_owned() } else { words.join(" ") }
+}
+
+fn context(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::StyledStr(text)) => text.to_string(),
+        _ => String::new(),
+    }
 }
 
 const OVERVIEW: &str = "\

@@ -2,7 +2,10 @@
 //!
 //! A pod is named directly, or found through what selects it (`deployment/podinfo`, `service/podinfo`).
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::{
     api::{JSON, Session, resource::Resource},
@@ -11,6 +14,9 @@ use super::{
     output, targets,
 };
 
+/// How long a workload without pods is waited for (kubectl's `--pod-running-timeout`).
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(250);
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The pods resource, which every server has.
@@ -33,16 +39,28 @@ pub(crate) async fn candidates(session: &Session, word: &str) -> Result<Vec<Valu
     let owner = session.get(&resource.object(&session.namespace, &name), JSON).await?;
     let labels = selector(&owner)
         .ok_or_else(|| Failure::usage(format!("{}/{name} selects no pods: name a pod", resource.plural)))?;
-    let mut found = selected(session, &labels).await?;
-    if found.is_empty() {
-        return Err(Failure::usage("timed out waiting for the condition"));
-    }
+    let mut found = first_pods(session, &labels).await?;
     // Running before others, then the oldest.
     found.sort_by_key(|pod| {
         let running = pod["status"]["phase"] == "Running";
         (!running, pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned())
     });
     Ok(found)
+}
+
+/// The pods with these labels, waited for while there are none.
+async fn first_pods(session: &Session, labels: &str) -> Result<Vec<Value>, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = selected(session, labels).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::usage("timed out waiting for the condition"));
+        }
+        sleep(POLL).await;
+    }
 }
 
 /// The pods with these labels in the session's namespace.

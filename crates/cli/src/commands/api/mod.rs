@@ -96,6 +96,11 @@ impl Session {
         self.request(Method::GET, path, accept, None).await
     }
 
+    /// GET of any path, as the server sends it.
+    pub(crate) async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        collect(self.send(Method::GET, path, "*/*", None).await?).await
+    }
+
     /// POST of an object.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.request(Method::POST, path, JSON, Some((JSON, body))).await

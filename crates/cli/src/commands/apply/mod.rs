@@ -18,7 +18,10 @@ use super::{
     get::finish,
     manifest::{self, FileFlags, ManifestObject},
     output,
-    print::{go_json, key_order},
+    print::{
+        go_json, key_order,
+        output_format::{OutputFormat, list_of},
+    },
 };
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -46,13 +49,18 @@ pub(crate) async fn run(args: Args, connect: &ConnectFlags) -> Result<ExitCode, 
         return Err(Failure::usage("no objects passed to apply"));
     }
     let session = Session::open(connect).await?;
-    let mut failures = Vec::new();
-    for (position, object) in objects.iter().enumerate() {
-        match applying.object(&session, object, position == 0).await {
-            Ok(()) => {}
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    for object in &objects {
+        match applying.object(&session, object).await {
+            Ok(result) => results.extend(result),
             Err(error @ (Failure::Server(_) | Failure::Usage(_))) => failures.push(error),
             Err(error) => return Err(error),
         }
+    }
+    match results.as_slice() {
+        [] => {}
+        [one] => output::write(&applying.telling.format.render(one, "")?)?,
+        several => output::write(&applying.telling.format.render(&list_of(several), "")?)?,
     }
     finish(&failures)
 }
@@ -63,7 +71,8 @@ struct Applying {
 }
 
 impl Applying {
-    async fn object(&self, session: &Session, object: &ManifestObject, first: bool) -> Result<(), Failure> {
+    /// Applies one object; what shall be printed as an object comes back, everything else is told at once.
+    async fn object(&self, session: &Session, object: &ManifestObject) -> Result<Option<Value>, Failure> {
         let resource = manifest::resource_of(session, object).await?;
         if object.name().is_empty() {
             return Err(Failure::usage(match object.value["metadata"]["generateName"].as_str() {
@@ -83,7 +92,12 @@ impl Applying {
             }
             Err(error) => return Err(retrieving(error, object)),
         };
-        self.telling.tell_next(&resource, &key_order::sorted(&result), done, first)
+        let result = key_order::sorted(&result);
+        if matches!(self.telling.format, OutputFormat::Human | OutputFormat::Name) {
+            self.telling.tell(&resource, &result, done)?;
+            return Ok(None);
+        }
+        Ok(Some(result))
     }
 
     async fn create(

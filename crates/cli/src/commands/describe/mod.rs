@@ -186,3 +186,6 @@ async fn describe(session: &Session, subject: &Subject, events: bool) -> Result<
         some => format!("{}{}", elastic::align(&body), elastic::align(&events::render(some))),
     })
 }
+
+#[cfg(test)]
+mod tests;

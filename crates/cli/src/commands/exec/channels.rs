@@ -38,6 +38,8 @@ pub(super) async fn copy(connection: Connection, input: bool, tty: bool) -> Resu
     let mut keys = if input { Some(read_input()) } else { None };
     let mut resized = if tty { signal(SignalKind::window_change()).ok() } else { None };
     let mut status = Value::Null;
+    // A raw terminal must be put back also when we are asked to end.
+    let mut ended = if tty { signal(SignalKind::terminate()).ok() } else { None };
     let mut next_size = if tty { resize_message() } else { None };
     loop {
         if let Some(message) = next_size.take() {
@@ -61,7 +63,8 @@ pub(super) async fn copy(connection: Connection, input: bool, tty: bool) -> Resu
                     }
                 }
             },
-            () = changed(&mut resized) => next_size = resize_message(),
+            () = received(&mut resized) => next_size = resize_message(),
+            () = received(&mut ended) => return Err(Failure::Exit(143)),
         }
     }
 }
@@ -112,8 +115,8 @@ async fn next_piece(keys: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8
     }
 }
 
-async fn changed(resized: &mut Option<Signal>) {
-    match resized {
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }

@@ -71,12 +71,19 @@ pub(crate) struct Args {
     /// Do not fail if an object is not there
     #[arg(long)]
     ignore_not_found: bool,
+    /// Print what the server answers at this path
+    #[arg(long, value_name = "PATH")]
+    raw: Option<String>,
 }
 
 /// Runs the verb.
 pub(crate) async fn run(args: Args, connect: &ConnectFlags) -> Result<ExitCode, Failure> {
     let format = OutputFormat::of_lists(args.output.as_deref())?;
     let session = Session::open(connect).await?;
+    if let Some(path) = &args.raw {
+        output::write_bytes(&session.get_bytes(path).await?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let targets = wanted(&args, &session).await?;
     if args.watch || args.watch_only {
         return watch::run(&args, &session, &targets, &format).await;

@@ -76,7 +76,10 @@ impl OutputFormat {
             Self::Yaml => Ok(yaml::document(&without_managed_fields(object))),
             Self::Json => Ok(go_json::indented(&without_managed_fields(object))),
             Self::JsonPath(template) => template.render(object).map_err(|error| {
-                Failure::usage(format!("error executing jsonpath: Error executing template: {error}"))
+                let text = template.text();
+                Failure::usage(format!(
+                    "error executing jsonpath {text:?}: Error executing template: {error}"
+                ))
             }),
             Self::Columns(columns) => {
                 columns.render(std::slice::from_ref(object), true).map_err(Failure::usage)

@@ -27,13 +27,19 @@ pub(crate) enum Node {
 /// A parsed template.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
+    text: String,
     nodes: Vec<Node>,
 }
 
 impl Template {
     /// Parses a template, `{.items[*].metadata.name}`; the error names the offending piece.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { nodes: parse::template(text)? })
+        Ok(Self { text: text.to_owned(), nodes: parse::template(text)? })
+    }
+
+    /// The template as it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Applies the template to a value.
