@@ -1,4 +1,5 @@
-//! Records Events, off the path of the work: one task writes them one after the other.
+//! Records Events, off the path of the work: one task writes them one after the other, after a pause ([`PAUSE`]) that lets
+//! the work they tell of go first (on disk every write waits for the one before it).
 //!
 //! Equal Events about one object within an hour are counted in one object, as client-go does. Events are best effort: of
 //! more than [`MOST_PENDING`] pending ones the newest is dropped, and a failed write is only logged.
@@ -18,6 +19,8 @@ use super::action::{Note, Severity};
 
 /// Events that wait to be written.
 const MOST_PENDING: usize = 1024;
+/// Between the first Event after a rest and its writing.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Events that are remembered to be counted; all are forgotten when there are more.
 const MOST_REMEMBERED: usize = 512;
 /// An older Event is not counted up any more (the API keeps Events for an hour).
@@ -58,11 +61,20 @@ impl Recorder {
 impl Writer {
     /// Writes until all recorders are gone.
     pub(super) async fn run(mut self) {
-        while let Some((component, note, now)) = self.pending.recv().await {
+        while let Some((component, note, now)) = self.next().await {
             if let Err(error) = self.write(component, &note, now).await {
                 tracing::debug!(component, reason = note.reason, %error, "event not written");
             }
         }
+    }
+
+    async fn next(&mut self) -> Option<(&'static str, Note, Timestamp)> {
+        if self.pending.is_empty() {
+            let first = self.pending.recv().await;
+            tokio::time::sleep(PAUSE).await;
+            return first;
+        }
+        self.pending.recv().await
     }
 
     async fn write(&mut self, component: &'static str, note: &Note, now: Timestamp) -> kube::Result<()> {
