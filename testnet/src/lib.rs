@@ -1,9 +1,13 @@
 //! Test bed: clusters of namespaces, and the scenarios that are Sluice's specification.
 //!
-//! [`scenario`] reads a scenario file, [`judge`] holds one judge for each stage that can be asked about it.
+//! ```text
+//! scenario   a file: objects, steps, what every stage must show      judge     one judge for each stage
+//! cluster    wire, nodes, pods, real clients and servers             harness   `cargo test`'s output for an own `main`
+//! ```
 //!
-//! Nothing here is linked into the product. What needs a namespace runs on a thread of its own that entered it; no
-//! thread ever changes its namespace back.
+//! Any crate's tests may use it: [`cluster::Cluster`] is a network of nodes and pods in a few lines, with
+//! [`judge::plane::Plane`] on its nodes it forwards. Nothing here is linked into the product. What needs a namespace runs
+//! on a thread of its own that entered it; no thread ever changes its namespace back.
 
 pub mod cluster;
 pub mod harness;

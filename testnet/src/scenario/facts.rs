@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use ipnet::Ipv4Net;
 
 use super::section::Section;
-use super::text::{ParseError, Words};
+use super::text::{ParseError, Word, Words};
 
 /// What is fixed for the length of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub(super) fn parse(section: &Section<'_>) -> Result<Facts, ParseError> {
     header.take();
     header.finish()?;
     let mut facts = Facts::default();
-    let (mut nodes, mut namespaces) = (Vec::new(), Vec::new());
+    let (mut nodes, mut namespaces, mut dns) = (Vec::new(), Vec::new(), None);
     for line in section.body.iter().filter(|line| !line.is_blank()) {
         let mut words = line.words();
         let fact = words.need("a fact")?;
@@ -101,7 +101,7 @@ pub(super) fn parse(section: &Section<'_>) -> Result<Facts, ParseError> {
             "cluster-cidr" => facts.cluster_cidr = words.need("an IPv4 network")?.parse("an IPv4 network")?,
             "service-cidr" => facts.service_cidr = words.need("an IPv4 network")?.parse("an IPv4 network")?,
             "domain" => facts.domain = words.need("a DNS domain")?.text.to_owned(),
-            "dns" => facts.dns = Some(parse_dns(&mut words)?),
+            "dns" => dns = Some(parse_dns(&mut words)?),
             _ => {
                 let kinds = "`node`, `namespace`, `cluster-cidr`, `service-cidr`, `domain` or `dns`";
                 return Err(fact.expected(kinds));
@@ -114,6 +114,13 @@ pub(super) fn parse(section: &Section<'_>) -> Result<Facts, ParseError> {
     }
     if !namespaces.is_empty() {
         facts.namespaces = namespaces;
+    }
+    if let Some((address, words)) = dns {
+        let stranger = words.iter().find(|word| facts.node(word.text).is_none());
+        if let Some(word) = stranger {
+            return Err(word.expected("the name of a node"));
+        }
+        facts.dns = Some((address, words.iter().map(|word| word.text.to_owned()).collect()));
     }
     Ok(facts)
 }
@@ -132,11 +139,9 @@ fn parse_node(words: &mut Words<'_>) -> Result<NodeFacts, ParseError> {
     Ok(NodeFacts { name, address, pod_cidr, zone })
 }
 
-fn parse_dns(words: &mut Words<'_>) -> Result<(Ipv4Addr, Vec<String>), ParseError> {
+fn parse_dns<'a>(words: &mut Words<'a>) -> Result<(Ipv4Addr, Vec<Word<'a>>), ParseError> {
     let address = words.need("the DNS address")?.parse("the DNS address")?;
-    let mut nodes = vec![words.need("the name of a node that answers it")?.text.to_owned()];
-    while let Some(word) = words.take() {
-        nodes.push(word.text.to_owned());
-    }
+    let mut nodes = vec![words.need("the name of a node that answers it")?];
+    nodes.extend(std::iter::from_fn(|| words.take()));
     Ok((address, nodes))
 }

@@ -75,11 +75,11 @@ fn parse_expectation(
 ) -> Result<bool, ParseError> {
     let said = section.body.iter().filter(|line| !line.is_blank()).copied();
     match what {
-        "services" => step.dumps.push(parse_dump(section, Stage::Services, words, facts)?),
-        "skipped" => step.dumps.push(parse_dump(section, Stage::Skipped, words, facts)?),
-        "forwarding" => step.dumps.push(parse_dump(section, Stage::Forwarding, words, facts)?),
-        "nft" => step.dumps.push(parse_dump(section, Stage::Nft, words, facts)?),
-        "zone" => step.dumps.push(parse_dump(section, Stage::Zone, words, facts)?),
+        "services" => add_dump(section, Stage::Services, words, step, facts)?,
+        "skipped" => add_dump(section, Stage::Skipped, words, step, facts)?,
+        "forwarding" => add_dump(section, Stage::Forwarding, words, step, facts)?,
+        "nft" => add_dump(section, Stage::Nft, words, step, facts)?,
+        "zone" => add_dump(section, Stage::Zone, words, step, facts)?,
         "dns" => {
             words.finish()?;
             step.queries.extend(said.map(query::parse).collect::<Result<Vec<_>, _>>()?);
@@ -92,6 +92,22 @@ fn parse_expectation(
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn add_dump(
+    section: &Section<'_>,
+    stage: Stage,
+    words: Words<'_>,
+    step: &mut Step,
+    facts: &Facts,
+) -> Result<(), ParseError> {
+    let dump = parse_dump(section, stage, words, facts)?;
+    if step.dumps.iter().any(|other| (other.stage, &other.node) == (stage, &dump.node)) {
+        let name = section.words().need(SECTIONS)?;
+        return Err(name.expected("each stage of a node once in a step"));
+    }
+    step.dumps.push(dump);
+    Ok(())
 }
 
 fn parse_dump(
