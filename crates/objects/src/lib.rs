@@ -7,6 +7,7 @@
 pub mod decode;
 pub mod defaults;
 pub mod duration;
+pub mod manifest;
 pub mod quantity;
 pub mod resource;
 pub mod schema;
