@@ -66,9 +66,7 @@ pub(crate) fn read(flags: &FileFlags) -> Result<Vec<ManifestObject>, Failure> {
     let mut objects = Vec::new();
     for file in &flags.files {
         for (text, source) in texts(file, flags.recursive)? {
-            for document in documents(&text, &source)? {
-                flatten(document, &source, &mut objects)?;
-            }
+            objects.extend(parse(&text, &source)?);
         }
     }
     Ok(objects)
@@ -136,35 +134,21 @@ fn collect(path: &Path, recursive: bool, top: bool, files: &mut Vec<PathBuf>) ->
     Ok(())
 }
 
-fn documents(text: &str, source: &str) -> Result<Vec<Value>, Failure> {
-    let parsed = serde_saphyr::from_multiple::<Value>(text);
-    let documents = parsed.map_err(|error| {
-        Failure::usage(format!(
-            "error parsing {source}: error converting YAML to JSON: {}",
-            yaml_error(&error.to_string())
-        ))
+fn parse(text: &str, source: &str) -> Result<Vec<ManifestObject>, Failure> {
+    let objects = objects::manifest::parse(text).map_err(|error| {
+        Failure::usage(format!("error parsing {source}: error converting YAML to JSON: yaml: {error}"))
     })?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+    let checked = objects.into_iter().map(|value| {
+        check_type(&value, source)?;
+        Ok(ManifestObject { value, source: source.to_owned() })
+    });
+    checked.collect()
 }
 
 /// The parser's first line, which says where and what, as `yaml: line 5 column 2: what`.
 pub(crate) fn yaml_error(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     format!("yaml: {}", first.strip_prefix("error: ").unwrap_or(first))
-}
-
-fn flatten(document: Value, source: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Failure> {
-    check_type(&document, source)?;
-    let kind = document["kind"].as_str().unwrap_or_default();
-    match document["items"].as_array() {
-        Some(items) if kind.ends_with("List") => {
-            items.iter().try_for_each(|item| flatten(item.clone(), source, objects))
-        }
-        _ => {
-            objects.push(ManifestObject { value: document, source: source.to_owned() });
-            Ok(())
-        }
-    }
 }
 
 fn check_type(document: &Value, source: &str) -> Result<(), Failure> {
@@ -188,10 +172,7 @@ mod tests {
     use super::*;
 
     fn objects(text: &str) -> Result<Vec<String>, String> {
-        let mut objects = Vec::new();
-        for document in documents(text, "f.yaml").map_err(|error| error.to_string())? {
-            flatten(document, "f.yaml", &mut objects).map_err(|error| error.to_string())?;
-        }
+        let objects = parse(text, "f.yaml").map_err(|error| error.to_string())?;
         Ok(objects.iter().map(|object| object.name().to_owned()).collect())
     }
 
