@@ -48,7 +48,7 @@ pub(crate) async fn start(
         container: handle.as_raw_fd(),
         program,
         tty: command.tty,
-        cgroups: container.cgroups.clone(),
+        cgroups: container.cgroups.entrances(),
     });
     launcher.exec(&request, vec![handle], stdio).await
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::cgroup::{self, Hierarchy};
 use crate::config::NodeConfig;
 use crate::runner::launch::Launcher;
 
@@ -82,11 +83,12 @@ pub(crate) struct Node {
     pub(crate) services: services::Services,
     pub(crate) addresses: Arc<addresses::Addresses>,
     pub(crate) registry: registry::Registry,
+    pub(crate) cgroups: Hierarchy,
     /// The empty folder on which container roots are put together.
     pub(crate) staging: PathBuf,
 }
 
-/// Runs a node until `shutdown` resolves; its containers end with it. The process must stand in the node's network
+/// Runs a node until `shutdown` resolves; its containers end with the process. The process must stand in the node's network
 /// namespace, addressed by [`crate::network::node::configure`].
 ///
 /// # Errors
@@ -98,11 +100,14 @@ pub async fn run(
 ) -> Result<(), Error> {
     let staging = prepare(&config)?;
     let launcher = Launcher::start().map_err(Error::Launcher)?;
+    let cgroups = Hierarchy::detect();
+    cgroup::remove_stale(&cgroups);
     let (recorder, writer) = events::recorder(client.clone(), config.name.clone());
     let node = Arc::new(Node {
         addresses: addresses::Addresses::new(config.pod_cidr),
         services: services::Services::default(),
         registry: registry::Registry::default(),
+        cgroups,
         recorder,
         launcher,
         staging,

@@ -4,6 +4,7 @@
 //! addresses and each pod's veth pair; [`userns`] makes all that possible for an ordinary user. The crate speaks
 //! to the API as any client would and never touches the host's own interfaces, routes or tables.
 
+pub mod cgroup;
 pub mod config;
 mod exec;
 pub mod images;

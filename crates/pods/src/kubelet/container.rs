@@ -157,7 +157,8 @@ impl Actor {
         probing.abort();
         started.finish_log().await;
         let exit = exit.unwrap_or(crate::runner::launch::Exit::Code(255));
-        Terminated::after_run(exit, started.since, started.id)
+        let out_of_memory = started.running.cgroups.out_of_memory();
+        Terminated::after_run(exit, out_of_memory, started.since, started.id)
     }
 
     async fn kill_unhealthy(

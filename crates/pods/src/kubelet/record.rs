@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::cgroup::Group;
 use crate::logs::LogFile;
 use crate::runner::launch::{Exit, Process};
 use crate::runner::protocol::Program;
@@ -31,9 +32,13 @@ pub(crate) struct Terminated {
 
 impl Terminated {
     /// The end of a process that ran.
-    pub(crate) fn after_run(exit: Exit, since: Timestamp, container_id: String) -> Self {
+    pub(crate) fn after_run(exit: Exit, out_of_memory: bool, since: Timestamp, container_id: String) -> Self {
         let exit_code = exit.code();
-        let reason = if exit_code == 0 { "Completed" } else { "Error" };
+        let reason = match exit_code {
+            0 => "Completed",
+            137 if out_of_memory => "OOMKilled",
+            _ => "Error",
+        };
         let finished = Timestamp::now();
         let container_id = Some(container_id);
         Self { exit_code, reason, message: None, started: Some(since), finished, container_id }
@@ -67,7 +72,7 @@ pub(crate) struct Record {
 pub(crate) struct Running {
     pub(crate) process: Arc<Process>,
     pub(crate) program: Program,
-    pub(crate) cgroups: Vec<std::path::PathBuf>,
+    pub(crate) cgroups: Arc<Group>,
 }
 
 impl Running {

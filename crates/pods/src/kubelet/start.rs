@@ -22,6 +22,8 @@ use crate::runner::protocol::{self, Program, Request};
 /// A container is not delayed by a process of its that keeps the log open for longer.
 const LOG_DRAIN: Duration = Duration::from_secs(1);
 
+const ID_SCHEME: &str = "sluice://";
+
 /// Our own programs first; the host's folders as usual.
 const FOLDERS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -61,7 +63,8 @@ pub(crate) async fn start(
 ) -> Result<Started, Error> {
     announce_image(context, container, image);
     let program = program(context, container, image).await?;
-    let limits = limits::of(context, container);
+    let id = container_id();
+    let limits = limits::apply(context, container, &id[ID_SCHEME.len()..][..16]).map_err(run_error)?;
     let network = context.network.namespace().try_clone_to_owned().map_err(run_error)?;
     let request = Request::Start(Box::new(protocol::Container {
         network: network.as_raw_fd(),
@@ -72,7 +75,7 @@ pub(crate) async fn start(
         program: program.program.clone(),
         announces_ready: program.announces_ready,
         limits: limits.rlimits,
-        cgroups: limits.cgroups.clone(),
+        cgroups: limits.group.entrances(),
     }));
     let log = open_log(context, index, container).map_err(run_error)?;
     let (stdio, pump) = pipes(&log).map_err(run_error)?;
@@ -90,8 +93,8 @@ pub(crate) async fn start(
         "Started",
         format!("Started container {}", container.name),
     );
-    let running = Running { process, program: program.program, cgroups: limits.cgroups };
-    let (since, id) = (Timestamp::now(), container_id());
+    let running = Running { process, program: program.program, cgroups: limits.group };
+    let since = Timestamp::now();
     // Without startup or readiness probe the first status of the run says ready, not one after it.
     let started = container.startup_probe.is_none();
     context.records.update(index, |record| {
@@ -185,7 +188,7 @@ fn pipes(log: &Arc<LogFile>) -> std::io::Result<(Stdio3, JoinHandle<()>)> {
 fn container_id() -> String {
     let bytes: [u8; 32] = random();
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sluice://{digits}")
+    format!("{ID_SCHEME}{digits}")
 }
 
 /// From the kernel; if it has none to give, from the clock: the name need only be unlike others.

@@ -1,18 +1,15 @@
 //! Links: the bridge, veth pairs across namespaces, bringing an interface up.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
 };
 
 use super::netlink::{Mode, Rtnetlink};
 use super::{Error, sysctl};
-
-/// How often the carrier is looked for, and the pause between.
-const CARRIER_CHECKS: u32 = 4000;
-const CARRIER_PAUSE: std::time::Duration = std::time::Duration::from_micros(250);
 
 /// A link-layer address.
 pub(crate) type Mac = [u8; 6];
@@ -46,7 +43,8 @@ pub(crate) fn create_bridge(netlink: &mut Rtnetlink, name: &str) -> Result<u32, 
     set_up(netlink, name)
 }
 
-/// Makes a veth pair: `near` in the socket's namespace, `far` in the namespace behind `far_namespace`.
+/// Makes a veth pair: `near` in the socket's namespace, `far` in the one behind `far_namespace`. The near end is up
+/// (the far one cannot be yet); once the far one is, `near` is to be used after [`wait_until_usable`] only.
 pub(crate) fn create_veth(
     netlink: &mut Rtnetlink,
     near: &End<'_>,
@@ -57,6 +55,8 @@ pub(crate) fn create_veth(
     peer.attributes = far.attributes();
     peer.attributes.push(LinkAttribute::NetNsFd(far_namespace.as_raw_fd()));
     let mut message = LinkMessage::default();
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
     message.attributes = near.attributes();
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
@@ -77,18 +77,23 @@ pub(crate) fn set_up(netlink: &mut Rtnetlink, name: &str) -> Result<u32, Error> 
     Ok(index)
 }
 
-/// Waits until an interface that is up lets packets through, as long as a second. The end of a veth pair that comes up
-/// first learns of its peer from a worker of the kernel's, some milliseconds later on a busy machine; until then
-/// every packet it is given is dropped in silence, and a pod's first DNS query would wait for its resolver's timeout.
-pub(crate) fn await_carrier(netlink: &mut Rtnetlink, name: &str) -> Result<(), Error> {
-    for _ in 0..CARRIER_CHECKS {
-        if netlink.is_running(name)? {
-            return Ok(());
+/// How long the kernel may take to notice that both ends are up; it does so once a second when it is busy.
+const CARRIER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Waits until a link that is up can transmit; returns its index.
+///
+/// The end of a veth pair that was brought up first starts to transmit only when a kernel worker has seen that the
+/// other is up too. Until then its packets are dropped, and a lost first packet costs a second.
+pub(crate) fn wait_until_usable(netlink: &mut Rtnetlink, name: &str) -> Result<u32, Error> {
+    let deadline = Instant::now() + CARRIER_PATIENCE;
+    loop {
+        let link = netlink.link(name)?;
+        let usable = link.attributes.contains(&LinkAttribute::OperState(State::Up));
+        if usable || Instant::now() >= deadline {
+            return Ok(link.header.index);
         }
-        std::thread::sleep(CARRIER_PAUSE);
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let operation = format!("waiting for the carrier of {name}");
-    Err(Error::Netlink { operation, source: std::io::ErrorKind::TimedOut.into() })
 }
 
 /// Makes `port` a port of the bridge with index `bridge`.

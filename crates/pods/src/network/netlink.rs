@@ -10,7 +10,7 @@ use netlink_packet_core::{
     NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::Error;
@@ -67,22 +67,17 @@ impl Rtnetlink {
 
     /// The index of the interface called `name` in this socket's namespace.
     pub(crate) fn link_index(&mut self, name: &str) -> Result<u32, Error> {
+        self.link(name).map(|link| link.header.index)
+    }
+
+    /// What the kernel says of the interface called `name`. Since kernel 6.8 this also completes a change of its
+    /// carrier that is still queued.
+    pub(crate) fn link(&mut self, name: &str) -> Result<LinkMessage, Error> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let operation = format!("looking up interface {name}");
         match self.transact(RouteNetlinkMessage::GetLink(message), 0, &operation)? {
-            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link.header.index),
-            _ => Err(Error::Netlink { operation, source: io::ErrorKind::InvalidData.into() }),
-        }
-    }
-
-    /// True when the kernel has noticed the carrier of an interface and lets packets through.
-    pub(crate) fn is_running(&mut self, name: &str) -> Result<bool, Error> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        let operation = format!("looking up the state of interface {name}");
-        match self.transact(RouteNetlinkMessage::GetLink(message), 0, &operation)? {
-            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link.header.flags.contains(LinkFlags::Running)),
+            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link),
             _ => Err(Error::Netlink { operation, source: io::ErrorKind::InvalidData.into() }),
         }
     }

@@ -10,7 +10,7 @@ use super::route::{self, Next};
 use super::wire::NODE_INTERFACE;
 use super::{Error, Rtnetlink, sysctl};
 
-/// Addresses `eth0` (which [`super::wire::attach`] has put here), brings it and loopback up, adds the default
+/// Addresses `eth0` (which [`super::wire::attach`] has put here), brings loopback up, adds the default
 /// route and makes the node a router.
 ///
 /// The default route matters even where nothing lies behind it: packets that the node itself makes need a route
@@ -20,7 +20,6 @@ use super::{Error, Rtnetlink, sysctl};
 /// The step that the kernel refused.
 pub fn configure(address: Ipv4Net, gateway: Ipv4Addr) -> Result<(), Error> {
     let mut netlink = Rtnetlink::open()?;
-    link::quiet_ipv6()?;
     link::set_up(&mut netlink, "lo")?;
     sysctl::set("net/ipv4/ip_forward", "1")?;
     // Hairpin traffic leaves by the interface it came in on, and must not be answered with a redirect. A veth
@@ -28,11 +27,9 @@ pub fn configure(address: Ipv4Net, gateway: Ipv4Addr) -> Result<(), Error> {
     for scope in ["all", "default", NODE_INTERFACE] {
         sysctl::set(&format!("net/ipv4/conf/{scope}/send_redirects"), "0")?;
     }
-    let eth0 = netlink.link_index(NODE_INTERFACE)?;
+    let eth0 = link::wait_until_usable(&mut netlink, NODE_INTERFACE)?;
     route::add_address(&mut netlink, eth0, address, AddressScope::Universe)?;
-    link::set_up(&mut netlink, NODE_INTERFACE)?;
-    route::set_route(&mut netlink, Ipv4Net::default(), &Next::Gateway(eth0, gateway), None)?;
-    link::await_carrier(&mut netlink, NODE_INTERFACE)
+    route::set_route(&mut netlink, Ipv4Net::default(), &Next::Gateway(eth0, gateway), None)
 }
 
 /// Puts the cluster's DNS address on loopback. Scope host: with the default scope the kernel would take it as

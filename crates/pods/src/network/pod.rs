@@ -91,17 +91,16 @@ fn set_up(interface: &str, address: Ipv4Addr, node: Ipv4Addr) -> Result<OwnedFd,
     link::delete(&mut on_node, interface)?;
     link::create_veth(&mut on_node, &near, &far, namespace.as_fd())?;
     configure_pod(&mut in_pod, address)?;
-    let near = link::set_up(&mut on_node, interface)?;
+    let near = link::wait_until_usable(&mut on_node, interface)?;
     route::add_neighbour(&mut on_node, near, address, mac)?;
     route::set_route(&mut on_node, Ipv4Net::from(address), &Next::Link(near), Some(node))?;
-    link::await_carrier(&mut on_node, interface)?;
-    link::await_carrier(&mut in_pod, POD_INTERFACE)?;
     Ok(namespace)
 }
 
 fn configure_pod(netlink: &mut Rtnetlink, address: Ipv4Addr) -> Result<(), Error> {
     link::set_up(netlink, "lo")?;
-    let eth0 = link::set_up(netlink, POD_INTERFACE)?;
+    link::set_up(netlink, POD_INTERFACE)?;
+    let eth0 = link::wait_until_usable(netlink, POD_INTERFACE)?;
     route::add_address(netlink, eth0, Ipv4Net::from(address), AddressScope::Universe)?;
     route::add_neighbour(netlink, eth0, GATEWAY, NODE_MAC)?;
     route::set_route(netlink, Ipv4Net::from(GATEWAY), &Next::Link(eth0), None)?;

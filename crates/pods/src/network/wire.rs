@@ -5,7 +5,7 @@
 //! a pod's attempt to reach the outside fails at once and does not hang.
 
 use std::net::Ipv4Addr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressScope;
@@ -13,6 +13,7 @@ use netlink_packet_route::address::AddressScope;
 use super::link::{self, End};
 use super::route::{self, Next};
 use super::{Error, Rtnetlink, sysctl};
+use crate::namespace;
 
 /// The bridge's name.
 pub const BRIDGE: &str = "sluice0";
@@ -50,22 +51,38 @@ pub struct Port {
     pub pods: Ipv4Net,
 }
 
-/// Plugs a node in: a veth pair with the port on the bridge and `eth0` in the node's network namespace, and the
-/// route to its pods. A port of that name left by an earlier life of the node is replaced.
+/// Plugs a node in: a veth pair with the port on the bridge and `eth0`, up, in the node's network namespace,
+/// and the route to its pods. A port of that name left by an earlier life of the node is replaced.
 ///
 /// # Errors
 /// The step that the kernel refused.
 pub fn attach(port: &Port, namespace: BorrowedFd<'_>) -> Result<(), Error> {
     let mut netlink = Rtnetlink::open()?;
     let Port { name: port, node, pods } = port;
+    let mut in_node = open_in_node(port, namespace)?;
     link::delete(&mut netlink, port)?;
     let near = End { name: port, mac: None };
     let far = End { name: NODE_INTERFACE, mac: None };
     link::create_veth(&mut netlink, &near, &far, namespace)?;
     let bridge = netlink.link_index(BRIDGE)?;
     link::set_controller(&mut netlink, port, bridge)?;
-    link::set_up(&mut netlink, port)?;
+    link::set_up(&mut in_node, NODE_INTERFACE)?;
+    link::wait_until_usable(&mut in_node, NODE_INTERFACE)?;
+    link::wait_until_usable(&mut netlink, port)?;
     route::set_route(&mut netlink, *pods, &Next::Gateway(bridge, *node), None)
+}
+
+/// A socket in the node's namespace, and the namespace prepared for its first interface.
+fn open_in_node(port: &str, namespace: BorrowedFd<'_>) -> Result<Rtnetlink, Error> {
+    let failed = |source| Error::Namespace { owner: format!("node {port}"), source };
+    let copy = namespace.try_clone_to_owned().map_err(|source| failed(namespace::Error::Enter(source)))?;
+    let opened = namespace::on_own_thread(move || {
+        namespace::enter_network(copy.as_fd()).map(|()| {
+            link::quiet_ipv6()?;
+            Rtnetlink::open()
+        })
+    });
+    opened.map_err(failed)?.map_err(failed)?
 }
 
 /// Unplugs a node; a port that is not there is no error.

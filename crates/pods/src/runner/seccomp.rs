@@ -102,6 +102,13 @@ fn program() -> Vec<libc::sock_filter> {
     }
     filter.push(instruction(JUMP_EQUAL, libc::SYS_clone3 as u32, 0, 1));
     filter.push(refuse(libc::ENOSYS));
+    // AF_VSOCK leads to the hypervisor, past every network namespace; AF_ALG has been a hole before.
+    filter.push(instruction(JUMP_EQUAL, libc::SYS_socket as u32, 0, 5));
+    filter.push(instruction(LOAD, FIRST_ARGUMENT, 0, 0));
+    filter.push(instruction(JUMP_EQUAL, libc::AF_VSOCK as u32, 1, 0));
+    filter.push(instruction(JUMP_EQUAL, libc::AF_ALG as u32, 0, 1));
+    filter.push(refuse(libc::EPERM));
+    filter.push(instruction(LOAD, NUMBER, 0, 0));
     filter.push(instruction(JUMP_EQUAL, libc::SYS_clone as u32, 0, 3));
     filter.push(instruction(LOAD, FIRST_ARGUMENT, 0, 0));
     filter.push(instruction(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1));

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use kube::api::LogParams;
+use pods::cgroup::Hierarchy;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -13,6 +14,7 @@ pub(crate) async fn run(cluster: &Cluster) {
     commands_that_do_not_exist(cluster).await;
     missing_configuration(cluster).await;
     liveness_restarts(cluster).await;
+    limits_hold_or_are_reported(cluster).await;
     host_namespaces_are_refused(cluster).await;
     the_node_dies_and_comes_back(cluster).await;
 }
@@ -89,6 +91,22 @@ async fn liveness_restarts(cluster: &Cluster) {
     cluster.wait("unwell", "restarted", restarted).await;
     cluster.event("unwell", "Killing: Container main failed liveness probe, will be restarted").await;
     cluster.delete("unwell", 0).await;
+}
+
+async fn limits_hold_or_are_reported(cluster: &Cluster) {
+    let command = ["sh", "-c", "head -c 200000000 /dev/zero | tail -c 100000000 | wc -c; exit 9"];
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "main", "image": "nginx",
+        "command": command, "resources": {"limits": {"memory": "32Mi", "cpu": "500m"}}}]});
+    cluster.create("hungry", spec).await;
+    cluster.wait("hungry", "failed", |pod| pod["status"]["phase"] == "Failed").await;
+    let log = cluster.pods().logs("hungry", &LogParams::default()).await.expect("log");
+    assert!(log.contains("0\n") && !log.contains("100000000"), "{log}");
+    if !Hierarchy::detect().limits_memory() {
+        cluster
+            .event("hungry", "LimitsNotEnforced: No writable cgroup: memory is limited for each process")
+            .await;
+    }
+    cluster.delete("hungry", 30).await;
 }
 
 async fn host_namespaces_are_refused(cluster: &Cluster) {

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         failures::run(&cluster).await;
         cluster.stop().await;
     });
+    pods::cgroup::clean_up();
     println!("node: ok");
     ExitCode::SUCCESS
 }
