@@ -121,8 +121,25 @@ fn parse_document(lines: &[Line<'_>]) -> Result<Event, ParseError> {
             return Err(at.error(0, format!("expected {kinds}, found `{version} {kind}`")));
         }
     };
+    refuse_unknown(lines, &text, &header)?;
     let key = Key { kind, name: key_name(kind, namespace, name) };
     Ok(Event::Apply(key, with_namespace(object, namespace)))
+}
+
+/// Refuses fields that Kubernetes does not have, as the API server would: a typing error must not go unseen.
+fn refuse_unknown(lines: &[Line<'_>], text: &str, header: &Header) -> Result<(), ParseError> {
+    let value: serde_json::Value = read(lines, text)?;
+    let decoded = objects::decode::decode(&header.api_version, &header.kind, value.to_string().as_bytes());
+    let complaint = match decoded {
+        Ok(decoded) => decoded.strict.into_iter().next(),
+        Err(error) => Some(error.to_string()),
+    };
+    let Some(complaint) = complaint else { return Ok(()) };
+    // The complaint ends in the field's path; the last part of it is what the line says.
+    let field = complaint.rsplit(['.', '"']).find(|part| !part.is_empty()).unwrap_or_default();
+    let (line, at) =
+        lines.iter().find_map(|line| line.text.find(field).map(|at| (line, at))).unwrap_or((&lines[0], 0));
+    Err(line.error(at, format!("expected a {} of Kubernetes, found {complaint}", header.kind)))
 }
 
 /// Objects get the namespace that the API server would have given them.

@@ -93,6 +93,10 @@ fn errors_in_yaml_keep_their_line() {
         "{}",
         error(&text)
     );
+    let text =
+        format!("{HEAD}apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{clusterIp: None}}\n");
+    let message = "x:7:8: expected a Service of Kubernetes, found unknown field \"spec.clusterIp\"";
+    assert_eq!(error(&text), message);
     let text = format!("{HEAD}\n---\nkind: [\n");
     assert!(error(&text).starts_with("x:6:"), "{}", error(&text));
 }
