@@ -13,7 +13,6 @@ pub mod http;
 mod admission;
 mod control_plane;
 mod metadata;
-mod protobuf;
 mod store;
 mod tables;
 

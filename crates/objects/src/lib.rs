@@ -8,6 +8,7 @@ pub mod decode;
 pub mod defaults;
 pub mod duration;
 pub mod manifest;
+pub mod protobuf;
 pub mod quantity;
 pub mod resource;
 pub mod schema;

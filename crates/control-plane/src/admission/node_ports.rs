@@ -67,7 +67,7 @@ fn release(transaction: &mut Transaction<'_>, port: i64) {
 /// What taking ports for a Service failed with.
 pub(super) enum Failure {
     /// The given port cannot be had.
-    Field(FieldError),
+    Field(Box<FieldError>),
     /// None is left.
     Internal(String),
 }
@@ -175,7 +175,7 @@ fn obtain(
     if !ours {
         take(transaction, wanted).map_err(|why| {
             let field = format!("spec.ports[{index}].nodePort");
-            Failure::Field(FieldError::invalid(field, wanted, why.to_string()))
+            Failure::Field(Box::new(FieldError::invalid(field, wanted, why.to_string())))
         })?;
     }
     Ok(wanted)

@@ -128,7 +128,7 @@ fn allocate_ports(
 ) -> Result<(), Status> {
     let before = old.map(|old| &old["spec"]);
     node_ports::allocate(transaction, before, &mut service["spec"]).map_err(|failure| match failure {
-        Failure::Field(error) => invalid(resource, service, &[error]),
+        Failure::Field(error) => invalid(resource, service, std::slice::from_ref(&*error)),
         Failure::Internal(why) => Status::internal(why),
     })
 }

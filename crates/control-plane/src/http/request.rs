@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use objects::protobuf;
 use objects::status::Status;
 
 use super::Error;
-use crate::protobuf;
 
 /// Longest body that is read, as upstream's.
 pub(super) const MAX_BODY: usize = 3 * 1024 * 1024;

@@ -8,10 +8,10 @@
 mod message;
 mod wire;
 
-use objects::schema;
-use objects::status::Status;
 use serde_json::{Map, Value, json};
 
+use crate::schema;
+use crate::status::Status;
 use message::Reader;
 use wire::{Field, Fields, Payload};
 
@@ -19,7 +19,7 @@ const MAGIC: &[u8] = b"k8s\0";
 
 /// Why a body cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ProtobufError {
+enum ProtobufError {
     /// Not the API's protobuf at all.
     #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
     Magic,
@@ -49,7 +49,10 @@ pub(crate) enum ProtobufError {
 }
 
 /// The object behind a body of `application/vnd.kubernetes.protobuf`, with `apiVersion` and `kind` from its envelope.
-pub(crate) fn decode(body: &[u8]) -> Result<Value, Status> {
+///
+/// # Errors
+/// 400, with the reason, for bytes that are no message of a kind that is served.
+pub fn decode(body: &[u8]) -> Result<Value, Status> {
     read(body).map_err(|error| Status::bad_request(format!("the object provided is unrecognized: {error}")))
 }
 

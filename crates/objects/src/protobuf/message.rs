@@ -6,12 +6,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use objects::decode::assemble;
-use objects::schema::{Member, Message, Shape};
 use serde_json::{Map, Value, json};
 
 use super::ProtobufError;
 use super::wire::{Field, Fields, Payload, text, varint};
+use crate::decode::{assemble, quantity as canonical_quantity};
+use crate::schema::{Member, Message, Shape};
 
 /// Messages in messages; the deepest that clients send has a dozen.
 const DEPTH_LIMIT: usize = 64;
@@ -198,7 +198,7 @@ fn quantity(bytes: &[u8]) -> Result<Value, ProtobufError> {
     let mut amount = "0".to_owned();
     for field in Fields::new(bytes) {
         if let Field { number: 1, payload: Payload::Bytes(bytes) } = field? {
-            amount = objects::decode::quantity(&text(bytes)?).ok_or(ProtobufError::Malformed("quantity"))?;
+            amount = canonical_quantity(&text(bytes)?).ok_or(ProtobufError::Malformed("quantity"))?;
         }
     }
     Ok(json!(amount))

@@ -20,7 +20,7 @@ fn bodies(text: &str) -> impl Iterator<Item = (Vec<u8>, Value)> {
 fn bodies_say_the_same_as_their_json() {
     for (body, json) in bodies(KUBECTL).chain(bodies(EVERY_FIELD)) {
         let (version, kind) = (json["apiVersion"].as_str().unwrap(), json["kind"].as_str().unwrap());
-        let expected = objects::decode::decode(version, kind, json.to_string().as_bytes()).unwrap();
+        let expected = crate::decode::decode(version, kind, json.to_string().as_bytes()).unwrap();
         assert_eq!(expected.strict, [""; 0], "{version} {kind}");
         let decoded = decode(&body).unwrap();
         assert_eq!(decoded.to_string(), expected.object.to_string(), "{version} {kind}");
