@@ -85,7 +85,7 @@ impl Flow {
         self.reply.source != self.original.destination
     }
 
-    pub(super) fn parse(message: &Attributes<'_>) -> Option<Self> {
+    pub(crate) fn parse(message: &Attributes<'_>) -> Option<Self> {
         let (protocol, original) = parse_tuple(&message.nested(CTA_TUPLE_ORIG))?;
         let (_, reply) = parse_tuple(&message.nested(CTA_TUPLE_REPLY))?;
         let bytes = |kind| message.get(kind).map(<[u8]>::to_vec);

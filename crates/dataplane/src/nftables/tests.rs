@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use services::Protocol;
 
-use super::element::{Element, address_key, endpoint_key, endpoint_value, service_key};
+use super::element::{Element, Found, address_key, endpoint_key, endpoint_value, service_key};
 use super::expression::Verdict;
 use super::family::IPV4;
-use super::message::{Layout, NEWSETELEM, SUBSYSTEM};
+use super::message::{Layout, NEWSETELEM, SUBSYSTEM, read_comment};
 use super::rules::fixed_chains;
 use super::set::SETS;
+use crate::conntrack::Flow;
 use crate::forwarding_table::FrontendKey;
 use crate::netlink::{Batch, messages};
 
@@ -117,4 +119,35 @@ fn subtree(mut bytes: &[u8], indent: &str, lookup: bool) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+proptest! {
+    /// Whatever bytes come from the socket: they are read to their end or left, never past it.
+    #[test]
+    fn garbage_is_left_out(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
+        let mut valid = ours_bytes();
+        valid.truncate(cut);
+        for bytes in [bytes, valid] {
+            for message in messages(&bytes) {
+                let attributes = message.attributes();
+                let _ = Flow::parse(&attributes);
+                for (_, value) in attributes.nested(3) {
+                    let Some(found) = Found::parse(value) else { continue };
+                    let _ = (found.service(&IPV4), found.number(&IPV4), found.endpoint(&IPV4));
+                }
+                for kind in 0..32 {
+                    let _ = attributes.get(kind).and_then(read_comment);
+                    let _ = (attributes.text(kind), attributes.u32(kind));
+                }
+            }
+        }
+    }
+}
+
+/// A batch with elements, as it would come back in a dump.
+fn ours_bytes() -> Vec<u8> {
+    let layout = Layout { family: &IPV4, table: "sluice", owned: false };
+    let mut batch = Batch::new(SUBSYSTEM);
+    elements(&layout, &mut batch);
+    batch.finish().to_vec()
 }

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use dataplane::reconcile::{Synced, dump};
+use dataplane::{Call, Faults};
+
 use crate::namespace::isolated;
 use crate::objects::Proxy;
-use dataplane::reconcile::Synced;
 
 const SERVICES: u16 = 3000;
 /// `net.core.wmem_default` and `wmem_max` of most systems.
@@ -59,5 +61,46 @@ fn one_change_among_many_is_small() {
         proxy.endpoints("service-7", &["10.244.1.8", "10.244.2.8", "10.244.3.8", "10.244.9.9"]);
         assert_eq!(proxy.sync().elements, 2 * 2, "one number leads elsewhere");
         proxy.assert_in_sync();
+    });
+}
+
+/// Lets so many transactions through, then fails all.
+#[derive(Debug)]
+struct After(usize);
+
+impl Faults for After {
+    fn strike(&mut self, call: Call) -> Option<i32> {
+        if call != Call::Send {
+            return None;
+        }
+        let Some(left) = self.0.checked_sub(1) else { return Some(libc::ENOBUFS) };
+        self.0 = left;
+        None
+    }
+}
+
+#[test]
+fn a_load_that_ends_anywhere_leaves_no_half_service() {
+    isolated("load::a_load_that_ends_anywhere_leaves_no_half_service", || {
+        let mut proxy = Proxy::open();
+        proxy.reconciler = proxy.reconciler.with_send_buffer(SMALL_BUFFER).unwrap();
+        fill(&mut proxy);
+        let mut table = proxy.table.clone();
+        let touched = table.update(&proxy.model.snapshot(), &proxy.model.take_changes());
+        let mut failures = 0;
+        loop {
+            // One to become the table's owner again, one that is of use.
+            proxy.reconciler.set_faults(Some(Box::new(After(2))));
+            if proxy.reconciler.sync(&table, &touched).is_ok() {
+                break;
+            }
+            failures += 1;
+            assert!(failures < 30, "no attempt gets further");
+            let lines = dump().unwrap();
+            let half: Vec<_> = lines.iter().filter(|line| line.contains("=> fault")).collect();
+            assert!(half.is_empty(), "after {failures} transactions: {half:?}");
+        }
+        assert!(failures > 5, "each attempt goes on where the one before ended");
+        assert_eq!(dump().unwrap(), table.lines());
     });
 }
