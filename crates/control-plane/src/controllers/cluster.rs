@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::node_lifecycle::NodeLife;
 use super::object::{Key, Kind, Object, Target, Watched, controller_of, for_each_kind};
 
 /// Label of an EndpointSlice that names its Service.
@@ -109,6 +110,8 @@ macro_rules! cluster {
             dependents: Index<Target>,
             /// Nodes of pods whose binding is on its way, by pod.
             assumed: HashMap<Key, String>,
+            /// When each node last showed itself.
+            pub(crate) node_life: NodeLife,
         }
 
         impl Cluster {

@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions};
 
 use super::action::Plan;
 use super::cluster::{Change, Cluster, service_of};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Object, Target, controller_reference};
 use super::slices::{Family, Port, SliceSet, Wanted, is_managed_by};
 
@@ -47,7 +46,7 @@ impl Controller for ClusterDns {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(service) = cluster.get::<Service>(&target.key) else { return plan };
         if service.spec.as_ref().is_some_and(|spec| spec.selector.is_some()) {

@@ -13,7 +13,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
 use super::action::{Action, Note, Plan, Severity, Verb};
 use super::claim;
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::label_selector;
 use super::object::{Key, Kind, Object, Target, controller_of, reference};
 
@@ -50,7 +50,7 @@ impl Controller for Deployments {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, now: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, now: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(deployment) = cluster.get::<Deployment>(&target.key) else { return plan };
         let spec = &deployment.spec;
@@ -60,11 +60,11 @@ impl Controller for Deployments {
         let sets = claim_sets(cluster, deployment, spec);
         if deployment.metadata.deletion_timestamp.is_some() {
             let rollout = Rollout::of(deployment, spec, sets.owned);
-            status::update(&mut plan, &rollout, now);
+            status::update(&mut plan, &rollout, now.wall);
             return plan;
         }
         sets.plan(&mut plan, &**deployment);
-        Rollout::of(deployment, spec, sets.owned).plan(&mut plan, cluster, now);
+        Rollout::of(deployment, spec, sets.owned).plan(&mut plan, cluster, now.wall);
         plan
     }
 }

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 
 use super::action::Plan;
 use super::cluster::{Change, Cluster, SERVICE_NAME_LABEL, service_of};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Object, Target, controller_reference};
 use super::selection;
 use super::slices::{Family, HEADLESS, MANAGED_BY, SliceSet, Wanted, is_managed_by};
@@ -45,7 +44,7 @@ impl Controller for EndpointSlices {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(service) = cluster.get::<Service>(&target.key) else { return plan };
         let Some(pods) = selection::pods_of(cluster, service) else { return plan };

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, 
 use super::action::{Plan, Verb};
 use super::cluster::{Change, Cluster};
 use super::endpoint_slices::{addresses, pod_reference};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Kind, Object, Target};
 use super::slices::{HEADLESS, TRIGGER_TIME};
 use super::{pod, selection};
@@ -42,7 +42,7 @@ impl Controller for EndpointsOfServices {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let held = cluster.get::<Endpoints>(&target.key);
         let Some(service) = cluster.get::<Service>(&target.key) else {

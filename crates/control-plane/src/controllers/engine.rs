@@ -23,6 +23,21 @@ const PLANS_AT_ONCE: usize = 64;
 /// Observations taken in before the queue gets its turn.
 const OBSERVATIONS_AT_ONCE: usize = 256;
 
+/// The present.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// As objects tell it. It jumps.
+    pub(crate) wall: Timestamp,
+    /// For measuring; stands still while the machine sleeps.
+    pub(crate) steady: Instant,
+}
+
+impl Now {
+    fn read() -> Self {
+        Self { wall: Timestamp::now(), steady: Instant::now() }
+    }
+}
+
 /// A controller: two pure functions.
 pub(crate) trait Controller: Send {
     /// The name that its Events bear.
@@ -30,7 +45,7 @@ pub(crate) trait Controller: Send {
     /// Names the objects that it has to look at because of `change`. The cluster shows the state after it.
     fn wakes(&self, cluster: &Cluster, change: &Change, wake: &mut Vec<Target>);
     /// Decides what to do about `target`, which may be gone.
-    fn plan(&self, cluster: &Cluster, target: &Target, now: Timestamp) -> Plan;
+    fn plan(&self, cluster: &Cluster, target: &Target, now: Now) -> Plan;
 }
 
 /// The loop's state.
@@ -103,6 +118,7 @@ impl Engine {
     }
 
     fn wake(&mut self, change: &Change) {
+        self.cluster.node_life.observe(change, Now::read());
         let mut targets = Vec::new();
         for (controller, rules) in self.controllers.iter().enumerate() {
             rules.wakes(&self.cluster, change, &mut targets);
@@ -124,7 +140,7 @@ impl Engine {
 
     fn start(&mut self, work: Work) {
         let controller = &self.controllers[work.controller];
-        let plan = controller.plan(&self.cluster, &work.target, Timestamp::now());
+        let plan = controller.plan(&self.cluster, &work.target, Now::read());
         if let Some(delay) = plan.again {
             self.queue.add_at(work.clone(), Instant::now() + delay);
         }

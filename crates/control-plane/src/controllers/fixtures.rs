@@ -1,17 +1,21 @@
 //! Objects for unit tests, small enough to be read in a table.
 
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::action::{Plan, summary};
 use super::cluster::Cluster;
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Object, Target, Watched};
 
 /// The time at which unit tests happen.
-pub(super) fn now() -> Timestamp {
-    at(1000)
+pub(super) fn now() -> Now {
+    static START: OnceLock<Instant> = OnceLock::new();
+    Now { wall: at(1000), steady: *START.get_or_init(Instant::now) }
 }
 
 /// So many seconds into the tests' day.
@@ -100,7 +104,7 @@ impl PodOf<'_> {
                 json!([{"type": "Ready", "status": "True", "lastTransitionTime": time}]);
         }
         if self.deleting {
-            pod["metadata"]["deletionTimestamp"] = json!(now().to_string());
+            pod["metadata"]["deletionTimestamp"] = json!(now().wall.to_string());
         }
         object::<k8s_openapi::api::core::v1::Pod>(self.name, pod)
     }
@@ -113,4 +117,23 @@ pub(super) fn node(name: &str, ready: bool, spec: Value, labels: Value) -> Objec
         "lastHeartbeatTime": at(990).to_string()}]);
     let fields = json!({"metadata": {"labels": labels}, "spec": spec, "status": {"conditions": conditions}});
     object::<k8s_openapi::api::core::v1::Node>(name, fields)
+}
+
+/// A Ready node `n1` whose last heartbeat was at this second.
+pub(super) fn seen_at(second: i64) -> Object {
+    let mut node = node("n1", true, json!({}), json!({}));
+    if let Object::Node(node) = &mut node {
+        let node = std::sync::Arc::make_mut(node);
+        let conditions = node.status.get_or_insert_default().conditions.get_or_insert_default();
+        conditions[0].last_heartbeat_time =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(second)));
+    }
+    node
+}
+
+/// The Lease of node `n1`, renewed at this second.
+pub(super) fn lease(renewed: i64) -> Object {
+    let time = at(renewed).strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+    let fields = json!({"metadata": {"namespace": "kube-node-lease"}, "spec": {"renewTime": time}});
+    object::<k8s_openapi::api::coordination::v1::Lease>("n1", fields)
 }

@@ -4,12 +4,11 @@
 //! (finalizer `foregroundDeletion`): dependents first, then the finalizer goes. Orphan (finalizer `orphan`): dependents lose
 //! the reference, then the finalizer goes. An owner of a kind that is not watched counts as there.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::action::{Plan, Verb};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Object, Target};
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -38,7 +37,7 @@ impl Controller for Garbage {
         wake.extend(owners(old).filter_map(|owner| waiting_owner(cluster, old, owner)));
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(object) = cluster.object(target) else { return plan };
         match finalizer(&object).filter(|_| object.meta().deletion_timestamp.is_some()) {

@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions};
 
 use super::action::Plan;
 use super::cluster::{Change, Cluster, SERVICE_NAME_LABEL, service_of};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Kind, Object, Target, controller_reference};
 use super::slices::{Family, MANAGED_BY, Port, SliceSet, Wanted, is_managed_by};
 
@@ -40,7 +39,7 @@ impl Controller for Mirroring {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let endpoints = cluster.get::<Endpoints>(&target.key).filter(|endpoints| is_mirrored(endpoints));
         let service = cluster.get::<Service>(&target.key).filter(|service| has_no_selector(service));

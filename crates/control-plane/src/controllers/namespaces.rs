@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::action::{Plan, Verb};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Object, Target};
 
 /// How often a namespace that does not get empty is looked at.
@@ -36,7 +35,7 @@ impl Controller for Namespaces {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         if is_terminating(cluster, &target.key) {
             plan.then(Verb::EmptyNamespace { name: target.key.name.clone() });

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::action::{Action, Note, Plan, Severity};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Object, Target, reference};
 use super::pod;
+
+mod life;
+
+pub(crate) use life::NodeLife;
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Taints, all `NoSchedule`, that follow from a node's state; the API's admission gives every new node the first.
@@ -47,11 +50,11 @@ impl Controller for NodeLifecycle {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, now: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, now: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(node) = cluster.get::<Node>(&target.key) else { return plan };
-        let silent =
-            Duration::try_from(now.duration_since(last_seen(cluster, node, now))).unwrap_or_default();
+        let silent = cluster.node_life.silence(&target.key.name, now);
+        let now = now.wall;
         if silent < self.grace {
             plan.again_in(self.grace - silent);
         } else if ready(node).is_none_or(|ready| ready.status != "Unknown") {
@@ -73,15 +76,6 @@ fn node_target(name: &str) -> Target {
 
 fn ready(node: &Node) -> Option<&NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|held| held.type_ == "Ready")
-}
-
-fn last_seen(cluster: &Cluster, node: &Node, now: Timestamp) -> Timestamp {
-    let lease =
-        cluster.get::<Lease>(&Key::new(LEASE_NAMESPACE, node.metadata.name.as_deref().unwrap_or_default()));
-    let renewed = lease.and_then(|lease| Some(lease.spec.as_ref()?.renew_time.as_ref()?.0));
-    let heartbeat = ready(node).and_then(|ready| Some(ready.last_heartbeat_time.as_ref()?.0));
-    let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    renewed.max(heartbeat).max(created).unwrap_or(now)
 }
 
 /// Brings the taints of `TAINTS` in line with the node's conditions.
@@ -140,7 +134,8 @@ fn lose(node: &Arc<Node>, now: Timestamp) -> Option<Action> {
         reason: "NodeNotReady",
         message: format!("Node {name} status is now: NodeNotReady"),
     };
-    Action::patch(&**node, &after, Some("status")).map(|action| action.on_success(note))
+    let version = node.metadata.resource_version.as_deref();
+    Some(Action::patch(&**node, &after, Some("status"))?.guarded_by(version).on_success(note))
 }
 
 /// Only what became ready before the node was lost: times have whole seconds, so the same second counts too.
@@ -159,7 +154,8 @@ fn mark_not_ready(pod: &Arc<Pod>, lost: Timestamp, now: Timestamp) -> Option<Act
         reason: "NodeNotReady",
         message: "Node is not ready".to_owned(),
     };
-    Action::patch(&**pod, &after, Some("status")).map(|action| action.on_success(note))
+    let version = pod.metadata.resource_version.as_deref();
+    Some(Action::patch(&**pod, &after, Some("status"))?.guarded_by(version).on_success(note))
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Pods of nodes that are gone: nobody will ever end them, so they are deleted at once, after the server has confirmed that the
 //! node is gone.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::action::{Plan, Verb};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Target};
 
 /// The controller.
@@ -26,7 +25,7 @@ impl Controller for PodGc {
         wake.extend(nodes.map(|node| Target { kind: Kind::Node, key: Key::new("", &node) }));
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let node = &target.key.name;
         if exists(cluster, node) {

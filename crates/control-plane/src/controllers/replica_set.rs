@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::action::{Action, Note, Plan, Severity, Verb};
 use super::claim::{self, Claims};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::label_selector;
 use super::object::{Key, Kind, Object, Target, controller_of, controller_reference, reference};
 use super::pod;
@@ -41,7 +41,7 @@ impl Controller for ReplicaSets {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, now: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, now: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(set) = cluster.get::<ReplicaSet>(&target.key) else { return plan };
         if label_selector::is_empty(&set.spec.selector) {
@@ -55,10 +55,10 @@ impl Controller for ReplicaSets {
             if active.len() < wanted {
                 create(&mut plan, set, wanted - active.len());
             } else {
-                delete(&mut plan, cluster, set, &active, active.len() - wanted, now);
+                delete(&mut plan, cluster, set, &active, active.len() - wanted, now.wall);
             }
         }
-        update_status(&mut plan, set, &claims.owned, now);
+        update_status(&mut plan, set, &claims.owned, now.wall);
         plan
     }
 }

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::action::{Action, Note, Plan, Severity, Verb};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Target, controller_of, reference};
 use super::pod;
 
@@ -43,14 +43,14 @@ impl Controller for Scheduler {
         }
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, now: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, now: Now) -> Plan {
         let mut plan = Plan::default();
         let Some(pod) = cluster.get::<Pod>(&target.key).filter(|pod| waits(cluster, pod)) else {
             return plan;
         };
         match choose(cluster, pod) {
             Ok(node) => plan.actions.push(bind(pod, node)),
-            Err(reason) => refuse(&mut plan, pod, reason, now),
+            Err(reason) => refuse(&mut plan, pod, reason, now.wall),
         }
         plan
     }
@@ -157,7 +157,9 @@ fn refuse(plan: &mut Plan, pod: &Arc<Pod>, reason: String, now: Timestamp) {
         reason: "FailedScheduling",
         message: reason,
     };
-    plan.actions.extend(Action::patch(&**pod, &after, Some("status")).map(|action| action.on_success(note)));
+    let version = pod.metadata.resource_version.as_deref();
+    let action = Action::patch(&**pod, &after, Some("status"));
+    plan.actions.extend(action.map(|action| action.guarded_by(version).on_success(note)));
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 
 use super::action::{Plan, Verb};
 use super::cluster::{Change, Cluster};
-use super::engine::Controller;
+use super::engine::{Controller, Now};
 use super::object::{Key, Kind, Object, Target};
 
 /// Name of the ConfigMap.
@@ -40,7 +39,7 @@ impl Controller for ServiceAccounts {
         wake.extend(namespace.map(|name| Target { kind: Kind::Namespace, key: Key::new("", &name) }));
     }
 
-    fn plan(&self, cluster: &Cluster, target: &Target, _: Timestamp) -> Plan {
+    fn plan(&self, cluster: &Cluster, target: &Target, _: Now) -> Plan {
         let mut plan = Plan::default();
         let namespace = cluster.get::<Namespace>(&target.key);
         if namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()) {

@@ -16,7 +16,7 @@ fn set(name: &str, meta: Value) -> Object {
 }
 
 fn deleting(finalizer: &str) -> Value {
-    json!({"deletionTimestamp": now().to_string(), "finalizers": [finalizer], "resourceVersion": "5"})
+    json!({"deletionTimestamp": now().wall.to_string(), "finalizers": [finalizer], "resourceVersion": "5"})
 }
 
 fn pod(owner: &'static str) -> Object {

@@ -2,45 +2,29 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
 use super::NodeLifecycle;
 use crate::controllers::action::summary;
-use crate::controllers::cluster::Cluster;
-use crate::controllers::fixtures::{PodOf, at, node, object, plan};
-use crate::controllers::object::Object;
+use crate::controllers::cluster::{Change, Cluster};
+use crate::controllers::fixtures::{PodOf, lease, node, now, plan, seen_at};
 
 const CONTROLLER: NodeLifecycle = NodeLifecycle { grace: Duration::from_secs(40) };
-
-fn lease(renewed: i64) -> Object {
-    let time = at(renewed).strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
-    let fields = json!({"metadata": {"namespace": "kube-node-lease"}, "spec": {"renewTime": time}});
-    object::<Lease>("n1", fields)
-}
-
-/// A Ready node whose last heartbeat was at this second.
-fn seen(second: i64) -> Object {
-    let mut node = node("n1", true, json!({}), json!({}));
-    if let Object::Node(node) = &mut node {
-        let node = std::sync::Arc::make_mut(node);
-        let conditions = node.status.get_or_insert_default().conditions.get_or_insert_default();
-        conditions[0].last_heartbeat_time =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(second)));
-    }
-    node
-}
 
 #[test]
 fn a_silent_node_becomes_unknown() {
     for (what, objects, again, lost) in [
-        ("heartbeat", vec![seen(990)], Some(30), false),
-        ("old heartbeat, fresh lease", vec![seen(100), lease(995)], Some(35), false),
-        ("both old", vec![seen(100), lease(950)], None, true),
-        ("just too old", vec![seen(960)], None, true),
+        ("heartbeat", vec![seen_at(990)], Some(30), false),
+        ("old heartbeat, fresh lease", vec![seen_at(100), lease(995)], Some(35), false),
+        ("both old", vec![seen_at(100), lease(950)], None, true),
+        ("just too old", vec![seen_at(960)], None, true),
     ] {
-        let plan = plan::<Node>(&CONTROLLER, &Cluster::of(objects), "n1");
+        let mut cluster = Cluster::of(objects.clone());
+        for object in objects {
+            cluster.node_life.observe(&Change { old: None, new: Some(object) }, now());
+        }
+        let plan = plan::<Node>(&CONTROLLER, &cluster, "n1");
         assert_eq!(plan.again, again.map(Duration::from_secs), "{what}");
         let lines = summary(&plan);
         assert_eq!(lines.iter().any(|line| line.contains("NodeStatusUnknown")), lost, "{what}: {lines:?}");
