@@ -83,7 +83,10 @@ pub(super) fn main(arguments: Vec<String>) -> ExitCode {
 impl Settings {
     fn from_flags(flags: Vec<Flag>) -> Result<Self, String> {
         let variable = |name: &str| std::env::var(format!("PODINFO_{name}")).ok();
-        let mut port = variable("PORT").unwrap_or_else(|| "9898".to_owned());
+        // A Service of the name podinfo puts `PODINFO_PORT=tcp://…` into every pod (service links); the original
+        // goes on with its default port then.
+        let number = |text: &String| text.parse::<u16>().is_ok();
+        let mut port = variable("PORT").filter(number).unwrap_or_else(|| "9898".to_owned());
         let mut host = variable("HOST").unwrap_or_default();
         let mut message =
             variable("UI_MESSAGE").unwrap_or_else(|| format!("greetings from podinfo v{VERSION}"));
