@@ -1,5 +1,5 @@
-//! The API over HTTP: one [`Handler`] that turns a request into a response, behind TLS ([`server`]) or straight in
-//! process ([`client`]).
+//! The API over HTTP: one `Handler` that turns a request into a response, behind TLS (`server`) or straight in
+//! process (`client`).
 //!
 //! Every failure becomes a `Status` object with kube-apiserver's text; the handler itself never fails. It knows nothing of
 //! sockets and keeps no state of its own: that is the store's.
