@@ -47,7 +47,7 @@ fn describe(out: &mut String, volume: &Value) {
         lines("Projected (a volume that contains injected data from multiple sources)", &fields);
     } else {
         let kinds = volume.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-        lines(kinds.filter(|key| *key != "name").last().unwrap_or("<unknown>"), &[]);
+        lines(kinds.rev().find(|key| *key != "name").unwrap_or("<unknown>"), &[]);
     }
 }
 
