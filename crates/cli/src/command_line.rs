@@ -7,6 +7,7 @@
 use std::{ffi::OsString, process::ExitCode};
 
 mod booleans;
+mod scope;
 
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -58,7 +59,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Exi
 
 /// The clap command, as `completion` needs it too.
 pub(crate) fn command() -> clap::Command {
-    Cli::command()
+    scope::without_connection(Cli::command())
 }
 
 #[allow(clippy::print_stderr, reason = "the command line is the program's interface")]

@@ -1,7 +1,7 @@
 //! The way to a node's own server, for logs and exec: TLS with the API's client certificate over a connection that the
 //! [`NodeDialer`] makes.
 //!
-//! A request is passed on as it is, and so is the answer; after an upgrade (exec) bytes are copied both ways without
+//! A request is passed on as it is, and so is the answer unless the node refuses; after an upgrade (exec) bytes are copied both ways without
 //! looking at them, as kube-apiserver does.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
@@ -30,6 +30,8 @@ use crate::{Error, Identity, NodeDialer};
 
 /// Where nodes serve.
 const PORT: u16 = 10250;
+/// How much of the words of a refusal is told.
+const REFUSAL_BYTES_MAX: usize = 2048;
 /// How long a node may take to answer a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -71,6 +73,9 @@ impl Nodes {
         path_and_query: &str,
     ) -> Result<Response<ResponseBody>, Status> {
         let response = self.send(address, path_and_query, &HeaderMap::new()).await?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
         Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
     }
 
@@ -123,6 +128,16 @@ impl Nodes {
         });
         Ok(sender)
     }
+}
+
+/// A node refuses in plain text; clients of the API expect a Status (apiserver's `GenericHttpResponseChecker`).
+async fn refusal(response: Response<Incoming>) -> Status {
+    let code = response.status();
+    let text = match Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
+        Err(error) => format!("the node answered {code}: {error}"),
+    };
+    if code.is_server_error() { Status::internal(text) } else { Status::bad_request(text) }
 }
 
 /// What belongs to the switch of protocols; everything else is between the client and the API.
