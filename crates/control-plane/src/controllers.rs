@@ -1,9 +1,10 @@
 //! The controllers of the embedded cluster: pure clients of the API, from watches to writes.
 //!
-//! One watch for each kind feeds one cache (`cluster`); a change wakes keys of the controllers concerned (`queue`); each
-//! controller is a pure function from the cache to a plan of requests (`action`), which `execute` carries out. The middle
-//! (`engine`) is one task, asleep unless something happened. They run against any Kubernetes API server; nothing here knows the
-//! embedded store. Not covered: Jobs, DaemonSets, StatefulSets, quotas, eviction.
+//! One watch for each kind feeds one cache (`cluster`); a change wakes keys of the controllers concerned
+//! (`queue`); each controller is a pure function from the cache to a plan of requests (`action`), which
+//! `execute` carries out. The middle (`engine`) is one task, asleep unless something happened. They run
+//! against any Kubernetes API server; nothing here knows the embedded store. Not covered: Jobs, DaemonSets,
+//! StatefulSets, quotas, eviction.
 
 mod action;
 mod bootstrap;

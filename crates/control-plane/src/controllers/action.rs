@@ -50,7 +50,8 @@ pub(crate) enum Verb {
         subresource: Option<&'static str>,
         patch: Value,
     },
-    /// Deletes the object with this uid; `grace` in seconds overrides the object's own. Foreground: its dependents first.
+    /// Deletes the object with this uid; `grace` in seconds overrides the object's own. Foreground: its
+    /// dependents first.
     Delete {
         target: Target,
         uid: String,
@@ -98,8 +99,8 @@ pub(crate) enum Severity {
 }
 
 impl Action {
-    /// A merge patch that turns `old` into `new`; `None` if they are the same. Both are whole objects; only what differs
-    /// is sent.
+    /// A merge patch that turns `old` into `new`; `None` if they are the same. Both are whole objects; only
+    /// what differs is sent.
     pub(crate) fn patch<K: Watched + serde::Serialize>(
         old: &K,
         new: &K,

@@ -1,7 +1,8 @@
-//! The objects that every cluster has from the start: four namespaces, and the Services `kubernetes` and `kube-dns`.
+//! The objects that every cluster has from the start: four namespaces, and the Services `kubernetes` and
+//! `kube-dns`.
 //!
-//! Idempotent: what is there stays as it is, except for the address of the API in the endpoints of `default/kubernetes`, which is
-//! corrected. Works over the API like any client.
+//! Idempotent: what is there stays as it is, except for the address of the API in the endpoints of
+//! `default/kubernetes`, which is corrected. Works over the API like any client.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,7 +22,8 @@ use super::object::{Object, Target};
 /// Where the cluster's own Services are and lead.
 #[derive(Clone, Debug)]
 pub struct BootstrapConfig {
-    /// Subnet of the virtual IPs: its first address is `default/kubernetes`, its tenth `kube-system/kube-dns`.
+    /// Subnet of the virtual IPs: its first address is `default/kubernetes`, its tenth
+    /// `kube-system/kube-dns`.
     pub service_cidr: Ipv4Net,
     /// Address of the API on the cluster's wire.
     pub api_address: Ipv4Addr,
@@ -62,9 +64,11 @@ pub async fn bootstrap(client: kube::Client, config: &BootstrapConfig) -> Result
     ensure(&client, kubernetes_slice(config), true).await
 }
 
-/// Creates the object; if it is there and `correct` is set, replaces it (the API makes no revision of an equal object).
+/// Creates the object; if it is there and `correct` is set, replaces it (the API makes no revision of an
+/// equal object).
 ///
-/// It looks before it creates: a Service whose address is taken, by itself, is refused for that and not as existing.
+/// It looks before it creates: a Service whose address is taken, by itself, is refused for that and not as
+/// existing.
 async fn ensure(client: &kube::Client, object: Object, correct: bool) -> Result<(), BootstrapError> {
     let target = object.target();
     let result = async {

@@ -1,10 +1,11 @@
 //! What the controllers know of the cluster: one cache for each watched kind, and the indexes between them.
 //!
-//! The caches are fed by the watches and by the answers to our own writes, so that a controller always sees what it
-//! wrote ("expectations" of other controllers are not needed). Resource versions order the two sources: an answer that
-//! the watch has already passed is dropped, and so is an event older than what is held (KEP-5504 makes them integers).
-//! After a watch had to list anew, an answer newer than that list is forgotten until its event arrives; the controllers
-//! correct whatever they do in between. Nothing here does I/O.
+//! The caches are fed by the watches and by the answers to our own writes, so that a controller always sees
+//! what it wrote ("expectations" of other controllers are not needed). Resource versions order the two
+//! sources: an answer that the watch has already passed is dropped, and so is an event no newer than what is
+//! held (KEP-5504 makes them integers). After a watch had to list anew, an answer newer than that list is
+//! forgotten until its event arrives; the controllers correct whatever they do in between. Nothing here does
+//! I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -233,7 +234,7 @@ impl Cluster {
             return None;
         }
         let held = store.objects.get(&Key::of(object.meta())).map_or(0, |held| version_of(held.meta()));
-        if version != 0 && version < held {
+        if version != 0 && version <= held {
             return None;
         }
         self.insert(object)

@@ -1,7 +1,7 @@
 //! Keeps the EndpointSlice of `kube-system/kube-dns`: every Ready node answers DNS itself, at its InternalIP.
 //!
-//! A node's own traffic to the DNS address is answered on the node; these endpoints are where a node sends it whose own server is
-//! down. The Service has no selector, so no other controller makes slices for it.
+//! A node's own traffic to the DNS address is answered on the node; these endpoints are where a node sends it
+//! whose own server is down. The Service has no selector, so no other controller makes slices for it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

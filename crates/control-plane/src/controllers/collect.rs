@@ -1,5 +1,5 @@
-//! Deletion after a look at the live server: caches of different kinds may be ahead of each other, and a deletion must not
-//! rest on an owner that was merely not seen yet.
+//! Deletion after a look at the live server: caches of different kinds may be ahead of each other, and a
+//! deletion must not rest on an owner that was merely not seen yet.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::GetParams;

@@ -1,9 +1,10 @@
 //! Deployment → ReplicaSets: one ReplicaSet for each pod template, scaled against each other by the strategy.
 //!
-//! The arithmetic of a rollout is in `rollout`, the status in `status`, names and annotations of ReplicaSets in `revision`.
-//! This file decides which of them applies: paused and scaled Deployments only scale, Recreate waits for old pods to be
-//! gone, RollingUpdate moves within maxSurge and maxUnavailable. Old ReplicaSets beyond the history limit are deleted when a
-//! rollout is complete. Rollback is a client's business (`kubectl rollout undo` writes the old template).
+//! The arithmetic of a rollout is in `rollout`, the status in `status`, names and annotations of ReplicaSets
+//! in `revision`. This file decides which of them applies: paused and scaled Deployments only scale, Recreate
+//! waits for old pods to be gone, RollingUpdate moves within maxSurge and maxUnavailable. Old ReplicaSets
+//! beyond the history limit are deleted when a rollout is complete. Rollback is a client's business (`kubectl
+//! rollout undo` writes the old template).
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Empties a terminating namespace over the API: everything that discovery lists, pods first, then the finalizer.
+//! Empties a terminating namespace over the API: everything that discovery lists, pods first, then the
+//! finalizer.
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
@@ -12,7 +13,8 @@ use super::object::{Key, Kind, Object, Target};
 /// The finalizer of every namespace.
 const FINALIZER: &str = "kubernetes";
 
-/// Deletes what the namespace holds; if nothing is left, removes its finalizer. Not an error if something is left.
+/// Deletes what the namespace holds; if nothing is left, removes its finalizer. Not an error if something is
+/// left.
 pub(super) async fn run(executor: &Executor, name: &str) -> Result<(), RequestError> {
     let namespace = Target { kind: Kind::Namespace, key: Key::new("", name) };
     let mut left = 0;

@@ -1,8 +1,10 @@
-//! Service and pods → EndpointSlices (at most 100 endpoints each), as Kubernetes' endpointslice controller makes them.
+//! Service and pods → EndpointSlices (at most 100 endpoints each), as Kubernetes' endpointslice controller
+//! makes them.
 //!
-//! For Services with a selector. Ready is what passes its checks and is not terminating; terminating pods stay in until they are
-//! gone, so that traffic can drain. Named target ports are resolved pod by pod. A Service without pods has one slice without
-//! endpoints. The slices of a deleted Service go by their owner reference.
+//! For Services with a selector. Ready is what passes its checks and is not terminating; terminating pods
+//! stay in until they are gone, so that traffic can drain. Named target ports are resolved pod by pod. A
+//! Service without pods has one slice without endpoints. The slices of a deleted Service go by their owner
+//! reference.
 
 use std::collections::BTreeMap;
 

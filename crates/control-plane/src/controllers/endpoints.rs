@@ -1,7 +1,8 @@
-//! Service and pods → the one Endpoints object of each Service, for clients that still read it (deprecated since 1.33).
+//! Service and pods → the one Endpoints object of each Service, for clients that still read it (deprecated
+//! since 1.33).
 //!
-//! Only the primary family; terminating pods are left out. At most [`CAPACITY`] addresses, the ready ones first. Endpoints of
-//! Services without a selector are their author's; with the Service they go too.
+//! Only the primary family; terminating pods are left out. At most [`CAPACITY`] addresses, the ready ones
+//! first. Endpoints of Services without a selector are their author's; with the Service they go too.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,8 +1,9 @@
-//! The loop in the middle: observations in, changed keys to the controllers' queue, plans out to the executor.
+//! The loop in the middle: observations in, changed keys to the controllers' queue, plans out to the
+//! executor.
 //!
-//! One task owns the caches and the queue, so controllers need no locks and see one state of the world at a time. It
-//! sleeps unless something is observed, a plan has ended, or a planned time has come. No controller runs before every
-//! kind has been listed once.
+//! One task owns the caches and the queue, so controllers need no locks and see one state of the world at a
+//! time. It sleeps unless something is observed, a plan has ended, or a planned time has come. No controller
+//! runs before every kind has been listed once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -73,8 +74,8 @@ impl Engine {
         }
     }
 
-    /// Runs until `shutdown` ends or the watches do. Plans that are being carried out are dropped then; every plan can be
-    /// taken up again from any point.
+    /// Runs until `shutdown` ends or the watches do. Plans that are being carried out are dropped then; every
+    /// plan can be taken up again from any point.
     pub(super) async fn run(
         mut self,
         mut seen: mpsc::Receiver<Observation>,

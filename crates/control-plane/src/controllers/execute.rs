@@ -1,8 +1,9 @@
-//! The edge: carries out a plan's actions over HTTP and says what came of it. The only writer of the controllers.
+//! The edge: carries out a plan's actions over HTTP and says what came of it. The only writer of the
+//! controllers.
 //!
-//! Actions of one plan run at the same time, at most [`ACTIONS_AT_ONCE`]; after the first failure no further one is
-//! started (those that fly are awaited, for their results must be known). What is already as wanted, like deleting what
-//! is gone, is no failure.
+//! Actions of one plan run at the same time, at most [`ACTIONS_AT_ONCE`]; after the first failure no further
+//! one is started (those that fly are awaited, for their results must be known). What is already as wanted,
+//! like deleting what is gone, is no failure.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -252,7 +253,8 @@ fn abandoned(verb: &Verb) -> Option<(Key, bool)> {
     }
 }
 
-/// The answer to a deletion, marked so that nobody counts the object any more even if it went without a grace period.
+/// The answer to a deletion, marked so that nobody counts the object any more even if it went without a grace
+/// period.
 fn as_deleted(mut object: Object) -> Object {
     object.meta_mut().deletion_timestamp.get_or_insert_with(|| Time(jiff::Timestamp::now()));
     object

@@ -1,8 +1,9 @@
 //! Garbage collection by owner references, for the watched kinds.
 //!
-//! Background: an object all of whose owners are gone is deleted, after the server has confirmed that they are. Foreground
-//! (finalizer `foregroundDeletion`): dependents first, then the finalizer goes. Orphan (finalizer `orphan`): dependents lose
-//! the reference, then the finalizer goes. An owner of a kind that is not watched counts as there.
+//! Background: an object all of whose owners are gone is deleted, after the server has confirmed that they
+//! are. Foreground (finalizer `foregroundDeletion`): dependents first, then the finalizer goes. Orphan
+//! (finalizer `orphan`): dependents lose the reference, then the finalizer goes. An owner of a kind that is
+//! not watched counts as there.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 

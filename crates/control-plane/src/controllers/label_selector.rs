@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 type Labels = BTreeMap<String, String>;
 
-/// True if `labels` satisfy every part of `selector`. An empty selector matches everything: callers for whom that is
-/// wrong (all workloads) ask [`is_empty`] first.
+/// True if `labels` satisfy every part of `selector`. An empty selector matches everything: callers for whom
+/// that is wrong (all workloads) ask [`is_empty`] first.
 pub(crate) fn matches(selector: &LabelSelector, labels: Option<&Labels>) -> bool {
     let value = |key: &str| labels.and_then(|labels| labels.get(key));
     let named = selector.match_labels.iter().flatten().all(|(key, wanted)| value(key) == Some(wanted));

@@ -1,7 +1,8 @@
-//! Endpoints that a person wrote for a Service without selector → EndpointSlices, because proxies read nothing else.
+//! Endpoints that a person wrote for a Service without selector → EndpointSlices, because proxies read
+//! nothing else.
 //!
-//! Not mirrored: Endpoints with the label `endpointslice.kubernetes.io/skip-mirror: "true"`, those of Services with a selector, and
-//! those without a Service.
+//! Not mirrored: Endpoints with the label `endpointslice.kubernetes.io/skip-mirror: "true"`, those of
+//! Services with a selector, and those without a Service.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Namespace lifecycle: a namespace that is being deleted is emptied, then let go.
 //!
-//! The emptying itself is I/O from end to end and in `empty_namespace`; this decides when: at once, whenever something in the
-//! namespace is gone, and every few seconds while anything is left.
+//! The emptying itself is I/O from end to end and in `empty_namespace`; this decides when: at once, whenever
+//! something in the namespace is gone, and every few seconds while anything is left.
 
 use std::time::Duration;
 

@@ -1,8 +1,10 @@
-//! Node lifecycle: a node that no longer shows itself becomes Unknown, and its pods not ready, so that traffic leaves them.
+//! Node lifecycle: a node that no longer shows itself becomes Unknown, and its pods not ready, so that
+//! traffic leaves them.
 //!
-//! A node shows itself by its Lease and by the heartbeat in its condition Ready. The taints that say the same as a condition
-//! (`TAINTS`) are kept for those who look at them, which our scheduler does not: it reads the conditions. Pods are marked when their node stops being
-//! Ready for whatever reason, once: a pod that becomes ready after that says so itself and is left alone. Pods are not evicted.
+//! A node shows itself by its Lease and by the heartbeat in its condition Ready. The taints that say the same
+//! as a condition (`TAINTS`) are kept for those who look at them, which our scheduler does not: it reads the
+//! conditions. Pods are marked when their node stops being Ready for whatever reason, once: a pod that
+//! becomes ready after that says so itself and is left alone. Pods are not evicted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,8 @@ mod life;
 pub(crate) use life::NodeLife;
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
-/// Taints, all `NoSchedule`, that follow from a node's state; the API's admission gives every new node the first.
+/// Taints, all `NoSchedule`, that follow from a node's state; the API's admission gives every new node the
+/// first.
 pub(super) const TAINTS: [&str; 3] =
     ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable"];
 const WATCHED_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];

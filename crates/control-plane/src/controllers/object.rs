@@ -1,7 +1,8 @@
 //! The kinds that the controllers watch, as one closed set.
 //!
-//! Every other file names kinds through [`Kind`], [`Object`] and the [`Watched`] trait, so that a new kind is one line
-//! here. Nothing in this file does I/O; how an object travels over HTTP (its path and its bytes) is all it knows.
+//! Every other file names kinds through [`Kind`], [`Object`] and the [`Watched`] trait, so that a new kind is
+//! one line here. Nothing in this file does I/O; how an object travels over HTTP (its path and its bytes) is
+//! all it knows.
 
 use std::sync::Arc;
 

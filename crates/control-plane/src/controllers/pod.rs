@@ -36,7 +36,8 @@ pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     ready.last_transition_time.as_ref().map(|time| time.0)
 }
 
-/// How long it takes until a ready pod counts as available: zero if it does already, `None` if it is not ready.
+/// How long it takes until a ready pod counts as available: zero if it does already, `None` if it is not
+/// ready.
 pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
     if !is_ready(pod) {
         return None;

@@ -1,5 +1,5 @@
-//! Pods of nodes that are gone: nobody will ever end them, so they are deleted at once, after the server has confirmed that the
-//! node is gone.
+//! Pods of nodes that are gone: nobody will ever end them, so they are deleted at once, after the server has
+//! confirmed that the node is gone.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 

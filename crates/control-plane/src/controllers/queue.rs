@@ -1,9 +1,9 @@
 //! The work queue: which object each controller has to look at, each at most once.
 //!
-//! A key that is woken while it is being worked on runs once more afterwards, never twice at the same time. A failed key
-//! comes back after a delay that doubles from [`FIRST_DELAY`] to [`LONGEST_DELAY`]; after [`MOST_FAILURES`] in a row it
-//! rests until something wakes it again. The queue's size is bounded by the number of objects. It knows no clock: callers
-//! pass the time.
+//! A key that is woken while it is being worked on runs once more afterwards, never twice at the same time. A
+//! failed key comes back after a delay that doubles from [`FIRST_DELAY`] to [`LONGEST_DELAY`]; after
+//! [`MOST_FAILURES`] in a row it rests until something wakes it again. The queue's size is bounded by the
+//! number of objects. It knows no clock: callers pass the time.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;

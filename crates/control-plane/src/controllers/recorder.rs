@@ -1,8 +1,9 @@
-//! Records Events, off the path of the work: one task writes them one after the other, after a pause ([`PAUSE`]) that lets
-//! the work they tell of go first (on disk every write waits for the one before it).
+//! Records Events, off the path of the work: one task writes them one after the other, after a pause
+//! ([`PAUSE`]) that lets the work they tell of go first (on disk every write waits for the one before it).
 //!
-//! Equal Events about one object within an hour are counted in one object, as client-go does. Events are best effort: of
-//! more than [`MOST_PENDING`] pending ones the newest is dropped, and a failed write is only logged.
+//! Equal Events about one object within an hour are counted in one object, as client-go does. Events are best
+//! effort: of more than [`MOST_PENDING`] pending ones the newest is dropped, and a failed write is only
+//! logged.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! ReplicaSet → pods: keeps as many active pods as the ReplicaSet asks for.
 //!
-//! Pods without a controller that match the selector are adopted, owned ones that no longer match are let go. Because the
-//! cache holds our own writes, a count is never wrong by what is on its way. At most [`BURST`] pods are made or deleted in
-//! one step; `execute` stops at the first refusal, so a full namespace costs a handful of requests and not all of them.
+//! Pods without a controller that match the selector are adopted, owned ones that no longer match are let go.
+//! Because the cache holds our own writes, a count is never wrong by what is on its way. At most [`BURST`]
+//! pods are made or deleted in one step; `execute` stops at the first refusal, so a full namespace costs a
+//! handful of requests and not all of them.
 
 use std::sync::Arc;
 

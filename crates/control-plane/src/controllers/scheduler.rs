@@ -1,9 +1,9 @@
 //! Scheduler: binds each pod without a node to one that is ready and takes it.
 //!
-//! The pods of one owner are spread evenly, then all pods. A node must be Ready and schedulable, tolerated by the pod and
-//! selected by its node selector and required node affinity, and have room for one more pod; requests for CPU and memory do
-//! not count. Nobody is preempted. A pod that fits nowhere says so in its condition and an Event, and is looked at again when
-//! a node changes or a pod ends.
+//! The pods of one owner are spread evenly, then all pods. A node must be Ready and schedulable, tolerated by
+//! the pod and selected by its node selector and required node affinity, and have room for one more pod;
+//! requests for CPU and memory do not count. Nobody is preempted. A pod that fits nowhere says so in its
+//! condition and an Event, and is looked at again when a node changes or a pod ends.
 
 use std::sync::Arc;
 

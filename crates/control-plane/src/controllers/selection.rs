@@ -10,7 +10,8 @@ use super::label_selector;
 use super::object::{Key, Kind, Object, Target};
 use super::pod;
 
-/// Names the Services whose endpoints may change: the Service itself, and those that select or selected a pod.
+/// Names the Services whose endpoints may change: the Service itself, and those that select or selected a
+/// pod.
 pub(super) fn wakes(cluster: &Cluster, change: &Change, wake: &mut Vec<Target>) {
     match change.new.as_ref().or(change.old.as_ref()) {
         Some(Object::Service(_)) => wake.extend(change.states().map(Object::target)),
@@ -101,8 +102,8 @@ fn named_port(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
     named.next().map(|port| port.container_port)
 }
 
-/// When the endpoints last changed, as far as the objects tell: the latest change of a pod's readiness, or the Service's
-/// creation.
+/// When the endpoints last changed, as far as the objects tell: the latest change of a pod's readiness, or
+/// the Service's creation.
 pub(super) fn changed(service: &Service, pods: &[&Pod]) -> Option<Timestamp> {
     let turned = |pod: &&Pod| Some(pod::condition(pod, "Ready")?.last_transition_time.as_ref()?.0);
     let created = service.metadata.creation_timestamp.as_ref().map(|time| time.0);

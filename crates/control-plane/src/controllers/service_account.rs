@@ -1,4 +1,5 @@
-//! What every namespace has: the ServiceAccount `default` and the ConfigMap with the cluster's certificate authority.
+//! What every namespace has: the ServiceAccount `default` and the ConfigMap with the cluster's certificate
+//! authority.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

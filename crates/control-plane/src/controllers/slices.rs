@@ -1,7 +1,9 @@
-//! What the makers of EndpointSlices share: from wanted endpoints and the slices there are to the fewest writes.
+//! What the makers of EndpointSlices share: from wanted endpoints and the slices there are to the fewest
+//! writes.
 //!
-//! Pure. `layout` does the packing; this file names the parts and turns the result into a plan. One set of slices belongs to
-//! one Service, address family and maker (label `endpointslice.kubernetes.io/managed-by`); others' slices are never touched.
+//! Pure. `layout` does the packing; this file names the parts and turns the result into a plan. One set of
+//! slices belongs to one Service, address family and maker (label `endpointslice.kubernetes.io/managed-by`);
+//! others' slices are never touched.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -90,12 +92,14 @@ pub(crate) struct SliceSet<'a> {
     pub(crate) capacity: usize,
     /// When what is wanted last changed.
     pub(crate) changed: Option<jiff::Timestamp>,
-    /// Keep one empty slice for each family when there are no endpoints, so that the Service is known to have none.
+    /// Keep one empty slice for each family when there are no endpoints, so that the Service is known to have
+    /// none.
     pub(crate) placeholder: bool,
 }
 
 impl SliceSet<'_> {
-    /// Plans the writes that bring the slices of all families to what is `wanted`; a family that is not there is removed.
+    /// Plans the writes that bring the slices of all families to what is `wanted`; a family that is not there
+    /// is removed.
     pub(crate) fn plan(&self, plan: &mut Plan, cluster: &Cluster, wanted: BTreeMap<Family, Wanted>) {
         let mut held: HashMap<String, Vec<Arc<EndpointSlice>>> = HashMap::new();
         for slice in self.held(cluster) {

@@ -1,7 +1,8 @@
 //! The watches: one for each kind, all into one channel, shared by all controllers.
 //!
-//! Only what controllers read is kept of an object: managed fields are dropped, and so are the contents of Secrets and
-//! ConfigMaps. A broken watch is taken up again with back-off by kube's watcher, which lists anew when it must.
+//! Only what controllers read is kept of an object: managed fields are dropped, and so are the contents of
+//! Secrets and ConfigMaps. A broken watch is taken up again with back-off by kube's watcher, which lists anew
+//! when it must.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! One cluster for one test: an API, the controllers, two nodes that are only objects, and a kubelet that only writes
-//! status.
+//! One cluster for one test: an API, the controllers, two nodes that are only objects, and a kubelet that
+//! only writes status.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

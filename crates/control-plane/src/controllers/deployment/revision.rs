@@ -123,7 +123,8 @@ pub(super) fn sized(set: &ReplicaSet, desired: i32, max_replicas: i32) -> Replic
     set
 }
 
-/// FNV-1a of the template's canonical JSON, written with letters and digits that make no words (as Kubernetes does).
+/// FNV-1a of the template's canonical JSON, written with letters and digits that make no words (as Kubernetes
+/// does).
 fn hash(template: &PodTemplateSpec, collisions: i32) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut bytes = serde_json::to_vec(template).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! How many pods each ReplicaSet of a Deployment may have: the arithmetic of Kubernetes' deployment controller.
+//! How many pods each ReplicaSet of a Deployment may have: the arithmetic of Kubernetes' deployment
+//! controller.
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ pub(super) fn unavailable(spec: &DeploymentSpec) -> i32 {
     fenceposts(spec).1
 }
 
-/// maxSurge rounds up, maxUnavailable down, both 25 % by default; if both come to nothing, one pod may be missing.
+/// maxSurge rounds up, maxUnavailable down, both 25 % by default; if both come to nothing, one pod may be
+/// missing.
 fn fenceposts(spec: &DeploymentSpec) -> (i32, i32) {
     let desired = spec.replicas.unwrap_or(1);
     if is_recreate(spec) {
@@ -78,7 +80,8 @@ pub(super) fn new_replicas(rollout: &Rollout) -> i32 {
     if room <= 0 { current } else { current + room.min(desired - current) }
 }
 
-/// Takes pods from old ReplicaSets: those that serve nobody first, then available ones as far as maxUnavailable allows.
+/// Takes pods from old ReplicaSets: those that serve nobody first, then available ones as far as
+/// maxUnavailable allows.
 pub(super) fn shrink_old(rollout: &Rollout) -> Sizes {
     let least = rollout.desired() - unavailable(rollout.spec);
     let total: i32 = rollout.all().map(|set| replicas(set)).sum();
@@ -104,7 +107,8 @@ pub(super) fn shrink_old(rollout: &Rollout) -> Sizes {
     sizes
 }
 
-/// Sizes after the user has changed the number of replicas in the middle of a rollout: every ReplicaSet keeps its share.
+/// Sizes after the user has changed the number of replicas in the middle of a rollout: every ReplicaSet keeps
+/// its share.
 pub(super) fn proportionally(rollout: &Rollout) -> Sizes {
     let desired = rollout.desired();
     let mut active: Vec<_> = rollout.all().filter(|set| replicas(set) > 0).cloned().collect();

@@ -1,5 +1,6 @@
-//! Topology hints from `spec.trafficDistribution` (KEP-4444, KEP-3015). The annotation `topology-mode: Auto`, which weighs zones by
-//! their CPUs, is not followed: such a Service has no hints, which is a state that it allows.
+//! Topology hints from `spec.trafficDistribution` (KEP-4444, KEP-3015). The annotation `topology-mode: Auto`,
+//! which weighs zones by their CPUs, is not followed: such a Service has no hints, which is a state that it
+//! allows.
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointHints, ForNode, ForZone};

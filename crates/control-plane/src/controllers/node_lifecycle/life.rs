@@ -1,7 +1,7 @@
 //! How long nodes have been silent, on the clock that stands still while the machine sleeps.
 //!
-//! A node's renewals are told by its own wall clock, which jumps; so what counts is when a renewal was *seen*. Only for what was
-//! there when the controllers started does the wall clock decide.
+//! A node's renewals are told by its own wall clock, which jumps; so what counts is when a renewal was
+//! *seen*. Only for what was there when the controllers started does the wall clock decide.
 
 use std::collections::HashMap;
 use std::time::Duration;

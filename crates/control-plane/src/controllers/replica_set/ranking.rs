@@ -12,8 +12,8 @@ use crate::controllers::pod;
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// `pods`, those that go first at the front: unbound, pending, not ready, cheap, sharing their node with more of the
-/// others, ready or created more recently (on a logarithmic scale, KEP-2185), restarted more often.
+/// `pods`, those that go first at the front: unbound, pending, not ready, cheap, sharing their node with more
+/// of the others, ready or created more recently (on a logarithmic scale, KEP-2185), restarted more often.
 pub(super) fn first_to_go(cluster: &Cluster, pods: &[Arc<Pod>], now: Timestamp) -> Vec<Arc<Pod>> {
     let mut on_node: HashMap<&str, usize> = HashMap::new();
     for node in pods.iter().filter_map(|pod| cluster.node_of(pod)) {

@@ -1,4 +1,5 @@
-//! Which nodes a pod may run on, and in which words they refuse (those of Kubernetes' scheduler, which people search for).
+//! Which nodes a pod may run on, and in which words they refuse (those of Kubernetes' scheduler, which people
+//! search for).
 
 use std::collections::BTreeMap;
 
@@ -63,7 +64,8 @@ fn capacity(node: &Node) -> usize {
     allocatable.and_then(|all| all.get("pods")?.0.parse().ok()).unwrap_or(DEFAULT_POD_CAPACITY)
 }
 
-/// Taints that only repeat a node's state do not count: that is judged by the state itself, which is never late.
+/// Taints that only repeat a node's state do not count: that is judged by the state itself, which is never
+/// late.
 fn repels(taint: &Taint, pod: &Pod) -> bool {
     if taint.effect == "NoSchedule" && TAINTS.contains(&taint.key.as_str()) {
         return false;

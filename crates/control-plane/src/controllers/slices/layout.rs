@@ -1,8 +1,8 @@
 //! Packing of endpoints into slices, as Kubernetes' endpointslice reconciler does it.
 //!
-//! First every slice keeps what is still wanted of it. What is new fills the slices that change anyway, the fullest first; the
-//! rest goes into the fullest slice that takes all of it, or into new slices. Nothing is moved to balance slices: each write goes to
-//! every node.
+//! First every slice keeps what is still wanted of it. What is new fills the slices that change anyway, the
+//! fullest first; the rest goes into the fullest slice that takes all of it, or into new slices. Nothing is
+//! moved to balance slices: each write goes to every node.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -124,7 +124,8 @@ fn fill(packing: &mut Packing, missing: &mut Vec<Endpoint>, capacity: usize) {
     packing.changed |= room > 0;
 }
 
-/// What makes two endpoints the same one: addresses and target. A name that was given to a new pod is a new endpoint.
+/// What makes two endpoints the same one: addresses and target. A name that was given to a new pod is a new
+/// endpoint.
 fn identity(endpoint: &Endpoint) -> (Vec<String>, String) {
     let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.clone());
     (endpoint.addresses.clone(), uid.unwrap_or_default())
