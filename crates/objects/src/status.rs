@@ -60,6 +60,12 @@ impl Status {
             .about(resource, name)
     }
 
+    /// 409: the name is taken by an object that is going away.
+    pub fn being_deleted(resource: &Resource, name: &str) -> Self {
+        let message = format!("object is being deleted: {} \"{name}\" already exists", resource.qualified());
+        Self::new(409, "AlreadyExists", message).about(resource, name)
+    }
+
     /// 404: no such path.
     pub fn unknown_path() -> Self {
         let mut status = Self::new(404, "NotFound", "the server could not find the requested resource");
@@ -115,11 +121,61 @@ impl Status {
 
     /// 422: an option of a list or watch does not go with the others.
     pub fn forbidden_option(option: &str, why: &str) -> Self {
-        let error = FieldError::forbidden(option, why);
-        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {error}");
+        Self::invalid_options("ListOptions", &[FieldError::forbidden(option, why)])
+    }
+
+    /// 422: options of a request have values that they cannot have; `kind` is such as `CreateOptions`.
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", field::aggregate(errors));
         let mut status = Self::new(422, "Invalid", message);
-        status.details = Some(details("", "meta.k8s.io", "ListOptions"));
+        status.details = Some(details("", "meta.k8s.io", kind));
+        status.detail("causes", errors.iter().map(FieldError::cause).collect())
+    }
+
+    /// 422: the patch makes something of the object that is none of its kind; `patched` is that, as JSON.
+    pub fn invalid_patch(patched: &str, why: &str) -> Self {
+        let error = FieldError::invalid("patch", patched, why);
+        let mut status = Self::new(422, "Invalid", format!(" \"\" is invalid: {error}"));
+        status.details = Some(json!({"causes": [error.cause()]}));
+        status
+    }
+
+    /// 422 for a change without the revision that the kind demands; named by the resource, as upstream has it.
+    pub fn unconditional(resource: &Resource, name: &str) -> Self {
+        let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+        let message = format!("{} \"{name}\" is invalid: {error}", resource.qualified());
+        Self::new(422, "Invalid", message).about(resource, name).detail("causes", json!([error.cause()]))
+    }
+
+    /// 422: a subresource's object breaks a rule; `kind` and `group` are its own.
+    pub fn invalid_kind(group: &str, kind: &str, name: &str, error: &FieldError) -> Self {
+        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let mut status = Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {error}"));
+        status.details = Some(details(name, group, kind));
         status.detail("causes", json!([error.cause()]))
+    }
+
+    /// 409: a precondition of a deletion does not hold. Upstream names the kind here.
+    pub fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+        let message = format!("Operation cannot be fulfilled on {}{group} \"{name}\": {why}", resource.kind);
+        let mut status = Self::new(409, "Conflict", message);
+        status.details = Some(details(name, resource.group, resource.kind));
+        status
+    }
+
+    /// 409: a subresource such as `pods/binding` cannot be carried out.
+    pub fn subresource_conflict(resource: &Resource, subresource: &str, name: &str, why: &str) -> Self {
+        let path = format!("{}/{subresource}", resource.plural);
+        let message = format!("Operation cannot be fulfilled on {path} \"{name}\": {why}");
+        let mut status = Self::new(409, "Conflict", message);
+        status.details = Some(details(name, resource.group, &path));
+        status
+    }
+
+    /// 500 without a reason, as upstream answers what it has no kind of error for.
+    pub fn plain(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     /// 403: the namespace is going away.
@@ -160,15 +216,24 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
+    /// 415: the body's media type is none of those for a patch.
+    pub fn unsupported_patch() -> Self {
+        let mut status = Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        status.details = Some(json!({}));
+        status
+    }
+
     /// 415 for a media type that is known and not served yet; `what` is the subject of the sentence.
     pub fn not_supported_yet(what: &str) -> Self {
         Self::new(415, "UnsupportedMediaType", format!("{what} is not supported yet"))
     }
 
     /// 422: the patch does not fit the object.
-    pub fn unprocessable(why: impl Into<String>) -> Self {
+    pub fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self::new(422, "Invalid", message).with_cause("UnexpectedServerResponse", &why.into(), None)
+        let mut status = Self::new(422, "Invalid", message);
+        status.details = Some(json!({}));
+        status
     }
 
     /// 413: a JSON patch has more operations than are carried out.
@@ -225,8 +290,10 @@ impl Status {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

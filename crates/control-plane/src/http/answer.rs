@@ -34,14 +34,17 @@ impl Handler {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Error>,
     {
-        if let Some(response) = health::answer(parts.uri.path()) {
+        if let Some(response) = health::answer(parts.uri.path(), parts.uri.query().unwrap_or_default()) {
             return Ok(response);
         }
         user.ok_or_else(Status::unauthorized)?;
         match route::parse(parts.uri.path()).ok_or_else(Status::unknown_path)? {
             Route::Objects(target) => {
-                let body = request::read(body).await?;
-                let mut response = self.objects(&target, parts, body).await?;
+                let response = match request::read(body).await {
+                    Ok(body) => self.objects(&target, parts, body).await,
+                    Err(status) => Err(status),
+                };
+                let mut response = response.unwrap_or_else(|status| body::status(&status));
                 if target.resource.kind == "Endpoints" {
                     respond::warn(&mut response, ENDPOINTS_DEPRECATED);
                 }
@@ -58,7 +61,7 @@ impl Handler {
         mut parts: Parts,
         body: Bytes,
     ) -> Result<Response<ResponseBody>, Status> {
-        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        let query = Query::parse(options_of(&parts.method), parts.uri.query().unwrap_or_default())?;
         let nodes = self.nodes.as_ref();
         match target.subresource.map(|sub| sub.name) {
             Some("log") if parts.method == Method::GET => {
@@ -149,7 +152,7 @@ impl Call<'_> {
     async fn object(self, method: &Method) -> Result<Response<ResponseBody>, Status> {
         let api = &self.handler.api;
         match *method {
-            Method::GET if self.query.watch || self.target.watch => self.watch(),
+            Method::GET if self.target.watch => self.watch(),
             Method::DELETE => {
                 let options = delete::Options::read(&self.options()?, &self.query)?;
                 Ok(body::json(StatusCode::OK, &delete::one(api, self.target, options).await?))
@@ -169,8 +172,9 @@ impl Call<'_> {
         match *method {
             Method::GET => Ok(respond::stored(self.style, read::get(api, self.target)?.as_ref())),
             Method::PUT => {
-                let outcome = write::update(api, self.target, &self.query, self.json()?).await?;
-                Ok(respond::written(self.style, StatusCode::OK, outcome))
+                let (outcome, created) = write::update(api, self.target, &self.query, self.json()?).await?;
+                let code = if created { StatusCode::CREATED } else { StatusCode::OK };
+                Ok(respond::written(self.style, code, outcome))
             }
             Method::PATCH => {
                 let patch = Patch::read(self.headers, &self.body)?;
@@ -204,6 +208,17 @@ impl Call<'_> {
         }
         let bound = subresource::bind(&self.handler.api, self.target, &self.query, self.json()?).await?;
         Ok(body::json(StatusCode::CREATED, &bound))
+    }
+}
+
+/// The kind of the options that a request's parameters are.
+fn options_of(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "CreateOptions",
+        Method::PUT => "UpdateOptions",
+        Method::PATCH => "PatchOptions",
+        Method::DELETE => "DeleteOptions",
+        _ => "ListOptions",
     }
 }
 

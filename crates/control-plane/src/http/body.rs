@@ -52,7 +52,7 @@ pub(super) fn json(code: StatusCode, value: &Value) -> Response<ResponseBody> {
 }
 
 /// Plain text.
-pub(super) fn text(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
+pub(super) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
     whole(code, "text/plain; charset=utf-8", text)
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use objects::resource::{DeletionReply, Resource};
-use objects::status::Status;
+use objects::status::{FieldError, Status};
 use serde_json::{Value, json};
 
 use super::query::Query;
@@ -50,8 +50,9 @@ impl Options {
                 ..Self::default()
             }
         } else {
-            serde_json::from_slice(json)
-                .map_err(|e| Status::bad_request(format!("the body is not a DeleteOptions: {e}")))?
+            serde_json::from_slice(json).map_err(|e| {
+                Status::bad_request(format!("couldn't get version/kind; json parse error: {e}"))
+            })?
         };
         if query.dry_run {
             options.dry_run = vec!["All".to_owned()];
@@ -61,18 +62,18 @@ impl Options {
     }
 
     fn check(&self) -> Result<(), Status> {
-        if let Some(other) = self.propagation_policy.as_deref()
-            && !matches!(other, "Background" | "Foreground" | "Orphan")
-        {
-            return Err(Status::bad_request(format!(
-                "invalid propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \
-                 \"Foreground\", \"Orphan\""
-            )));
-        }
-        if self.grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-            return Err(Status::bad_request("gracePeriodSeconds must not be negative"));
-        }
-        Ok(())
+        let Some(policy) = self.propagation_policy.as_deref() else { return Ok(()) };
+        let error = if self.orphan_dependents.is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            FieldError::invalid("propagationPolicy", policy, why)
+        } else if matches!(policy, "Background" | "Foreground" | "Orphan") {
+            return Ok(());
+        } else {
+            let mut error = FieldError::not_supported("propagationPolicy", policy, &[]);
+            error.detail = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"".to_owned();
+            error
+        };
+        Err(Status::invalid_options("DeleteOptions", &[error]))
     }
 
     fn is_dry_run(&self) -> bool {
@@ -154,8 +155,10 @@ fn delete(
     mark(resource, options, &old, &mut new);
     if strategy::is_released(resource, &new) {
         admission.delete(transaction, resource, &old, true)?;
-        transaction.delete(&key, &mut new);
-        return Ok(Deleted::Gone(new));
+        // Only a pod tells in its last state that it was to go.
+        let mut last = if resource.kind == "Pod" { new } else { old };
+        transaction.delete(&key, &mut last);
+        return Ok(Deleted::Gone(last));
     }
     admission.delete(transaction, resource, &old, false)?;
     if new != old {
@@ -172,7 +175,7 @@ fn check(resource: &Resource, name: &str, wanted: &Preconditions, object: &Value
              deleted and then recreated",
             text("uid")
         );
-        return Err(Status::conflict(resource, name, &why));
+        return Err(Status::precondition(resource, name, &why));
     }
     if let Some(revision) = wanted.resource_version.as_ref().filter(|r| **r != text("resourceVersion")) {
         let why = format!(
@@ -180,7 +183,7 @@ fn check(resource: &Resource, name: &str, wanted: &Preconditions, object: &Value
              The object might have been modified",
             text("resourceVersion")
         );
-        return Err(Status::conflict(resource, name, &why));
+        return Err(Status::precondition(resource, name, &why));
     }
     Ok(())
 }
@@ -217,10 +220,13 @@ fn mark(resource: &Resource, options: &Options, old: &Value, new: &mut Value) {
         (Some(_), None) => return,
         (None, _) => Timestamp::now() + SignedDuration::from_secs(grace),
     };
-    let counted = resource.generation.then(|| metadata["generation"].as_i64().unwrap_or(0) + 1);
+    let first = deadline.is_none() && resource.generation;
+    let counted = first.then(|| metadata["generation"].as_i64().unwrap_or(0) + 1);
     let metadata = metadata::of(new);
     metadata.insert("deletionTimestamp".to_owned(), json!(metadata::at(when)));
-    metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    if resource.kind != "Namespace" {
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    }
     if let Some(generation) = counted {
         metadata.insert("generation".to_owned(), json!(generation));
     }
@@ -237,5 +243,7 @@ fn pod_grace(options: &Options, pod: &Value) -> i64 {
         return 0;
     }
     let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64();
-    options.grace_period_seconds.or(own).unwrap_or(DEFAULT_GRACE)
+    // Less than nothing counts as one second, as upstream has it.
+    let asked = options.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
+    asked.or(own).unwrap_or(DEFAULT_GRACE)
 }

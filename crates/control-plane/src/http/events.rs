@@ -1,6 +1,6 @@
 //! Events are served by two groups with other names for the same fields; they are stored as the core group's.
 
-use objects::resource::{Resource, by_kind};
+use objects::resource::Resource;
 use serde_json::{Value, json};
 
 /// Name in the core group, name in `events.k8s.io`.
@@ -50,9 +50,4 @@ fn rename<'a>(
         }
     }
     object
-}
-
-/// The resource whose form objects are stored in.
-pub(super) fn stored_resource(resource: &'static Resource) -> &'static Resource {
-    if is_converted(resource) { by_kind("v1", resource.kind).unwrap_or(resource) } else { resource }
 }

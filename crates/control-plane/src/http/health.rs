@@ -9,12 +9,20 @@ use super::body::{self, ResponseBody};
 pub(crate) const GIT_VERSION: &str = "v1.37.2+sluice";
 
 /// The answer, if `path` is one of those.
-pub(super) fn answer(path: &str) -> Option<Response<ResponseBody>> {
-    match path {
-        "/healthz" | "/livez" | "/readyz" => Some(body::text(StatusCode::OK, "ok")),
-        "/version" | "/version/" => Some(body::json(StatusCode::OK, &version())),
-        _ => None,
+pub(super) fn answer(path: &str, query: &str) -> Option<Response<ResponseBody>> {
+    let path = path.trim_end_matches('/');
+    if path == "/version" {
+        return Some(body::json(StatusCode::OK, &version()));
     }
+    // The store is open before anybody is answered, so there is one check and it holds.
+    let check = path.strip_suffix("/ping").unwrap_or(path).strip_prefix('/')?;
+    if !matches!(check, "healthz" | "livez" | "readyz") {
+        return None;
+    }
+    if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "verbose") {
+        return Some(body::text(StatusCode::OK, format!("[+]ping ok\n{check} check passed\n")));
+    }
+    Some(body::text(StatusCode::OK, "ok"))
 }
 
 fn version() -> serde_json::Value {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use objects::resource::Resource;
 use objects::status::Status;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::query::FieldValidation;
 use super::{decode, events, request};
@@ -17,7 +17,6 @@ const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
-const SPOKEN: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC];
 /// Most operations of a JSON patch, as upstream's.
 const MAX_OPERATIONS: usize = 10_000;
 
@@ -35,12 +34,12 @@ impl Patch {
     pub(super) fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Status> {
         match request::media_type(headers) {
             JSON_PATCH => json_patch(body),
-            MERGE_PATCH => parsed(body).map(Self::Merge),
-            STRATEGIC => parsed(body).map(Self::Strategic),
+            MERGE_PATCH => object(body).map(Self::Merge),
+            STRATEGIC => object(body).map(Self::Strategic),
             APPLY | "application/apply-patch+cbor" => {
                 Err(Status::not_supported_yet("server-side apply (application/apply-patch+yaml)"))
             }
-            _ => Err(Status::unsupported_media_type(SPOKEN)),
+            _ => Err(Status::unsupported_patch()),
         }
     }
 
@@ -49,7 +48,7 @@ impl Patch {
         let mut patched = object.clone();
         match self {
             Self::Json(patch) => {
-                json_patch::patch(&mut patched, patch).map_err(|e| Status::unprocessable(e.to_string()))?
+                json_patch::patch(&mut patched, patch).map_err(|_| Status::unprocessable())?
             }
             Self::Merge(patch) => json_patch::merge(&mut patched, patch),
             Self::Strategic(patch) => objects::strategic_merge::apply(kind.0, kind.1, &mut patched, patch)
@@ -67,26 +66,50 @@ impl Patch {
     ) -> Result<(Value, Warnings), Status> {
         let old = events::from_stored(resource, stored.clone());
         let patched = self.apply((resource.group, resource.kind), &old)?;
-        let (object, warnings) = decode::object(resource, &Bytes::from(patched.to_string()), validation)?;
+        let text = patched.to_string();
+        let (object, warnings) = decode::object(resource, &Bytes::from(text.clone()), validation)
+            .map_err(|status| Status::invalid_patch(&text, reason(&status.message)))?;
         Ok((events::to_stored(resource, object), warnings))
     }
 }
 
+/// What does not fit, without the sentence around it.
+fn reason(message: &str) -> &str {
+    message
+        .split_once(" cannot be handled as a ")
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .map_or(message, |(_, r)| r)
+}
+
 fn json_patch(body: &Bytes) -> Result<Patch, Status> {
-    let patch: json_patch::Patch = serde_json::from_slice(body)
-        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
-    if patch.0.len() > MAX_OPERATIONS {
-        return Err(Status::too_many_operations(patch.0.len(), MAX_OPERATIONS));
+    let Value::Array(operations) = parsed(body)? else {
+        return Err(Status::bad_request("error decoding patch: it is not a list of operations"));
+    };
+    if operations.len() > MAX_OPERATIONS {
+        return Err(Status::too_many_operations(operations.len(), MAX_OPERATIONS));
     }
+    let patch = serde_json::from_value(Value::Array(operations)).map_err(|_| Status::unprocessable())?;
     Ok(Patch::Json(patch))
 }
 
-fn parsed(body: &Bytes) -> Result<Value, Status> {
-    let patch: Value = serde_json::from_slice(body)
-        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
-    if patch.is_object() {
-        Ok(patch)
-    } else {
-        Err(Status::bad_request("error decoding patch: it is not an object"))
+fn object(body: &Bytes) -> Result<Value, Status> {
+    match parsed(body)? {
+        object @ Value::Object(_) => Ok(object),
+        Value::Array(_) => Err(no_object("array")),
+        Value::String(_) => Err(no_object("string")),
+        Value::Number(_) => Err(no_object("number")),
+        Value::Bool(_) => Err(no_object("bool")),
+        Value::Null => Ok(Value::Object(Map::new())),
     }
+}
+
+fn no_object(found: &str) -> Status {
+    let text = format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+    );
+    Status::bad_request(text)
+}
+
+fn parsed(body: &Bytes) -> Result<Value, Status> {
+    serde_json::from_slice(body).map_err(|_| Status::bad_request("invalid JSON patch"))
 }

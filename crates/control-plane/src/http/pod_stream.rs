@@ -35,7 +35,7 @@ pub(super) async fn log(
     let pod = decode(read::get(api, target)?.as_ref());
     let container = container_of(target.name(), &pod, &query.container)?;
     let Some(node) = node_of(&pod) else {
-        return Ok(body::text(StatusCode::OK, ""));
+        return Ok(body::text(StatusCode::NO_CONTENT, ""));
     };
     let kept = |name: &str| LOG.contains(&name).then(|| name.to_owned());
     let path = path("containerLogs", target, &container, &parameters(text, kept));

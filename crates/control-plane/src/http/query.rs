@@ -1,9 +1,10 @@
 //! The parameters behind the `?` that the API knows; others are ignored, as upstream ignores them.
 
-use objects::status::Status;
+use objects::status::{FieldError, Status};
+use serde_json::json;
 
 /// What the parameters say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Query {
     pub(super) label_selector: String,
     pub(super) field_selector: String,
@@ -21,6 +22,8 @@ pub(super) struct Query {
     pub(super) propagation_policy: Option<String>,
     pub(super) orphan_dependents: Option<bool>,
     pub(super) container: String,
+    /// Options with values that they cannot have.
+    errors: Vec<FieldError>,
 }
 
 /// What to do about unknown and repeated fields.
@@ -45,14 +48,16 @@ pub(super) enum IncludeObject {
 }
 
 impl Query {
+    /// `options` is the kind that a refusal names, such as `CreateOptions`.
+    ///
     /// # Errors
     /// If a parameter has a value that it cannot have.
-    pub(super) fn parse(text: &str) -> Result<Self, Status> {
+    pub(super) fn parse(options: &str, text: &str) -> Result<Self, Status> {
         let mut query = Self::default();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             query.take(&name, &value)?;
         }
-        Ok(query)
+        if query.errors.is_empty() { Ok(query) } else { Err(Status::invalid_options(options, &query.errors)) }
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), Status> {
@@ -66,16 +71,37 @@ impl Query {
             "watch" => self.watch = flag(value),
             "allowWatchBookmarks" => self.allow_watch_bookmarks = flag(value),
             "sendInitialEvents" => self.send_initial_events = Some(flag(value)),
-            "timeoutSeconds" => self.timeout_seconds = Some(number(name, value)?),
-            "gracePeriodSeconds" => self.grace_period_seconds = Some(number(name, value)?),
+            "timeoutSeconds" => self.timeout_seconds = u64::try_from(number(value)?).ok(),
+            "limit" => drop(number(value)?),
+            "gracePeriodSeconds" => self.grace_period_seconds = Some(number(value)?),
             "propagationPolicy" => self.propagation_policy = Some(value.to_owned()),
             "orphanDependents" => self.orphan_dependents = Some(flag(value)),
-            "dryRun" => self.dry_run = dry_run(value)?,
-            "fieldValidation" => self.field_validation = field_validation(value)?,
+            "dryRun" => self.take_dry_run(value),
+            "fieldValidation" => self.take_field_validation(value),
             "includeObject" => self.include_object = include_object(value)?,
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_dry_run(&mut self, value: &str) {
+        match value {
+            "" => {}
+            "All" => self.dry_run = true,
+            other => self.errors.push(FieldError::not_supported("dryRun", json!([other]), &["All"])),
+        }
+    }
+
+    fn take_field_validation(&mut self, value: &str) {
+        self.field_validation = match value {
+            "" | "Warn" => FieldValidation::Warn,
+            "Strict" => FieldValidation::Strict,
+            "Ignore" => FieldValidation::Ignore,
+            other => {
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                return self.errors.push(FieldError::not_supported("fieldValidation", other, &supported));
+            }
+        };
     }
 }
 
@@ -84,31 +110,10 @@ fn flag(value: &str) -> bool {
     !matches!(value, "false" | "0")
 }
 
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Status> {
+fn number(value: &str) -> Result<i64, Status> {
     value
         .parse()
-        .map_err(|_| Status::bad_request(format!("invalid value for {name}: \"{value}\" is not a number")))
-}
-
-fn dry_run(value: &str) -> Result<bool, Status> {
-    match value {
-        "" => Ok(false),
-        "All" => Ok(true),
-        other => Err(Status::bad_request(format!(
-            "invalid dryRun: Unsupported value: \"{other}\": supported values: \"All\""
-        ))),
-    }
-}
-
-fn field_validation(value: &str) -> Result<FieldValidation, Status> {
-    match value {
-        "" | "Warn" => Ok(FieldValidation::Warn),
-        "Strict" => Ok(FieldValidation::Strict),
-        "Ignore" => Ok(FieldValidation::Ignore),
-        other => Err(Status::bad_request(format!(
-            "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
-        ))),
-    }
+        .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing \"{value}\": invalid syntax")))
 }
 
 fn include_object(value: &str) -> Result<IncludeObject, Status> {
@@ -126,9 +131,11 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded() {
-        let query =
-            Query::parse("labelSelector=app%3Dweb%2Ctier&watch=true&timeoutSeconds=7&limit=500&dryRun=All")
-                .unwrap();
+        let query = Query::parse(
+            "ListOptions",
+            "labelSelector=app%3Dweb%2Ctier&watch=true&timeoutSeconds=7&limit=500&dryRun=All",
+        )
+        .unwrap();
         assert_eq!(query.label_selector, "app=web,tier");
         assert!(query.watch && query.dry_run);
         assert_eq!(query.timeout_seconds, Some(7));
@@ -137,8 +144,17 @@ mod tests {
 
     #[test]
     fn impossible_values_are_refused() {
-        for text in ["dryRun=Some", "fieldValidation=Maybe", "timeoutSeconds=soon", "includeObject=Half"] {
-            assert_eq!(Query::parse(text).unwrap_err().code, 400, "{text}");
+        for (text, code) in [
+            ("dryRun=Some", 422),
+            ("fieldValidation=Maybe", 422),
+            ("timeoutSeconds=soon", 400),
+            ("limit=x", 400),
+        ] {
+            assert_eq!(Query::parse("CreateOptions", text).unwrap_err().code, code, "{text}");
         }
+        assert_eq!(
+            Query::parse("CreateOptions", "dryRun=Some").unwrap_err().message,
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\""
+        );
     }
 }

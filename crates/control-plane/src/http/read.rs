@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
 use objects::resource::Resource;
 use objects::selector::{FieldSelector, LabelSelector};
-use objects::status::Status;
+use objects::status::{FieldError, Status};
 use serde_json::Value;
 
 use super::query::Query;
 use super::route::Target;
-use super::{Api, events, write};
+use super::{Api, write};
 use crate::store::{Key, Stored, decode};
 
 /// Which objects a request means.
@@ -27,8 +28,7 @@ impl Matcher {
     pub(super) fn new(target: &Target, query: &Query) -> Result<Self, Status> {
         let labels =
             LabelSelector::parse(&query.label_selector).map_err(|e| Status::bad_request(e.to_string()))?;
-        let fields = events::stored_resource(target.resource);
-        let fields = FieldSelector::parse(fields, &query.field_selector)
+        let fields = FieldSelector::parse(target.resource, &query.field_selector)
             .map_err(|e| Status::bad_request(e.to_string()))?;
         Ok(Self { labels, fields, name: target.name.clone() })
     }
@@ -76,7 +76,7 @@ fn check_revision(api: &Api, query: &Query) -> Result<(), Status> {
         return Err(Status::forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list"));
     }
     if !query.continue_token.is_empty() {
-        return Err(Status::continue_expired());
+        return Err(refused_token(&query.continue_token));
     }
     let matching = query.resource_version_match.as_str();
     let forbidden = |why: &str| Err(Status::forbidden_option("resourceVersionMatch", why));
@@ -87,9 +87,7 @@ fn check_revision(api: &Api, query: &Query) -> Result<(), Status> {
             return forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
         }
         (_, "" | "NotOlderThan" | "Exact") => {}
-        (_, other) => {
-            return Err(Status::bad_request(format!("unsupported resourceVersionMatch: \"{other}\"")));
-        }
+        (_, other) => return Err(unknown_match(other)),
     }
     let (asked, current) = (revision(&query.resource_version)?, api.store.revision());
     if asked > current {
@@ -103,7 +101,30 @@ fn check_revision(api: &Api, query: &Query) -> Result<(), Status> {
 
 /// The number in `resourceVersion`.
 pub(super) fn revision(text: &str) -> Result<u64, Status> {
-    text.parse().map_err(|_| Status::bad_request(format!("invalid resource version \"{text}\"")))
+    text.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \
+             \"{text}\": invalid syntax"
+        ))
+    })
+}
+
+fn unknown_match(given: &str) -> Status {
+    let mut error = FieldError::not_supported("resourceVersionMatch", given, &[]);
+    error.detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"".to_owned();
+    Status::invalid_options("ListOptions", &[error])
+}
+
+/// We hand out no tokens: one that looks like a token is of another server or of an earlier version, and its client begins
+/// anew when told that it has expired.
+fn refused_token(token: &str) -> Status {
+    let decoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+    match serde_json::from_slice::<Value>(&decoded) {
+        Ok(_) => Status::continue_expired(),
+        Err(error) => {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {error}"))
+        }
+    }
 }
 
 /// The kind of a list of the resource.

@@ -4,7 +4,7 @@
 //! change is for admission to refuse.
 
 use objects::resource::Resource;
-use objects::status::{FieldError, Status};
+use objects::status::Status;
 use serde_json::{Value, json};
 
 use crate::metadata;
@@ -28,9 +28,11 @@ const SERVER_OWNED: &[&str] = &[
 pub(crate) fn carry_over(resource: &Resource, subresource: Option<&str>, old: &Value, new: &mut Value) {
     match subresource {
         Some("status") => {
-            let status = new.get("status").cloned();
+            let (metadata, status) = (new.get("metadata").cloned(), new.get("status").cloned());
             new.clone_from(old);
+            replace(new, "metadata", metadata);
             replace(new, "status", status);
+            keep_metadata(resource, old, new);
         }
         Some("finalize") => {
             let finalizers = new["spec"].get("finalizers").cloned().unwrap_or(json!([]));
@@ -38,13 +40,7 @@ pub(crate) fn carry_over(resource: &Resource, subresource: Option<&str>, old: &V
             new["spec"]["finalizers"] = finalizers;
         }
         _ => {
-            let metadata = metadata::of(new);
-            for field in SERVER_OWNED {
-                match old["metadata"].get(field) {
-                    Some(value) => drop(metadata.insert((*field).to_owned(), value.clone())),
-                    None => drop(metadata.shift_remove(*field)),
-                }
-            }
+            put_back(SERVER_OWNED, old, new);
             if resource.subresource("status").is_some() {
                 replace(new, "status", old.get("status").cloned());
             }
@@ -52,6 +48,35 @@ pub(crate) fn carry_over(resource: &Resource, subresource: Option<&str>, old: &V
                 replace(new, "spec", old.get("spec").cloned());
             }
         }
+    }
+}
+
+/// A controller that reports a status may annotate the object, but no more.
+fn keep_metadata(resource: &Resource, old: &Value, new: &mut Value) {
+    put_back(SERVER_OWNED, old, new);
+    put_back(&["ownerReferences", "finalizers"], old, new);
+    if matches!(resource.kind, "Deployment" | "ReplicaSet" | "ReplicationController") {
+        put_back(&["labels"], old, new);
+    }
+}
+
+fn put_back(fields: &[&str], old: &Value, new: &mut Value) {
+    let metadata = metadata::of(new);
+    for field in fields {
+        match old["metadata"].get(field) {
+            Some(value) => drop(metadata.insert((*field).to_owned(), value.clone())),
+            None => drop(metadata.shift_remove(*field)),
+        }
+    }
+}
+
+/// `namespace/name`, or `name`.
+fn path_of(object: &Value) -> String {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    if text("namespace").is_empty() {
+        text("name").to_owned()
+    } else {
+        format!("{}/{}", text("namespace"), text("name"))
     }
 }
 
@@ -89,21 +114,40 @@ pub(super) fn check_identity(
 ) -> Result<(), Status> {
     let text =
         |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    check_name(name, new)?;
+    if resource.namespaced && text(new, "namespace") != text(old, "namespace") {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
     let (uid, stored_uid) = (text(new, "uid"), text(old, "uid"));
     if !uid.is_empty() && uid != stored_uid {
-        let why =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}");
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}",
+            resource.storage,
+            path_of(old)
+        );
         return Err(Status::conflict(resource, name, &why));
     }
     let revision = text(new, "resourceVersion");
     if revision.is_empty() && resource.kind == "Lease" {
-        let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
-        return Err(Status::invalid(resource, name, &[error]));
+        return Err(Status::unconditional(resource, name));
     }
     if !revision.is_empty() && revision != text(old, "resourceVersion") {
         return Err(Status::stale(resource, name));
     }
     Ok(())
+}
+
+/// The object in a body is the one that the path names.
+pub(super) fn check_name(name: &str, object: &Value) -> Result<(), Status> {
+    let given = object["metadata"]["name"].as_str().unwrap_or_default();
+    if given == name {
+        return Ok(());
+    }
+    let why = format!("the name of the object ({given}) does not match the name on the URL ({name})");
+    Err(Status::bad_request(why))
 }
 
 /// True if the object is being deleted and nothing holds it any more.

@@ -1,15 +1,16 @@
 //! `scale` and `binding`: other views of an object, with kinds of their own.
 
 use bytes::Bytes;
+use objects::resource::Subresource;
 use objects::selector::LabelSelector;
-use objects::status::Status;
+use objects::status::{FieldError, Status};
 use serde_json::{Value, json};
 
 use super::patch::Patch;
 use super::query::Query;
 use super::route::Target;
 use super::write::Outcome;
-use super::{Api, decode, read, write};
+use super::{Api, decode, read, strategy, write};
 use crate::metadata;
 use crate::store;
 
@@ -84,10 +85,13 @@ async fn change_scale<F>(
 where
     F: FnOnce(&Value) -> Result<Value, Status> + Send + 'static,
 {
+    let (sub, name) =
+        (target.subresource.expect("invariant: routed to a subresource"), target.name().to_owned());
     // The scale is a view: it is the workload's spec that changes.
     let parent = Target { subresource: None, ..target.clone() };
     let outcome = write::change(api, &parent, query.dry_run, move |old| {
         let scale = make(&scale_of(old))?;
+        check_scale(sub, &name, &scale)?;
         let mut new = old.clone();
         new["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0));
         let revision = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default();
@@ -98,6 +102,16 @@ where
     });
     let outcome = outcome.await?;
     Ok(Outcome { object: scale_of(&outcome.object), ..outcome })
+}
+
+fn check_scale(sub: &Subresource, name: &str, scale: &Value) -> Result<(), Status> {
+    strategy::check_name(name, scale)?;
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas < 0 {
+        let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid_kind(sub.group, sub.kind, name, &error));
+    }
+    Ok(())
 }
 
 /// Assigns a pod to a node: what a scheduler does.
@@ -114,11 +128,11 @@ pub(super) async fn bind(api: &Api, target: &Target, query: &Query, json: Bytes)
         let current = old["spec"]["nodeName"].as_str().unwrap_or_default();
         if !current.is_empty() {
             let why = format!("pod {name} is already assigned to node \"{current}\"");
-            return Err(Status::conflict(resource, &name, &why));
+            return Err(Status::subresource_conflict(resource, "binding", &name, &why));
         }
         if old["metadata"]["deletionTimestamp"].is_string() {
             let why = format!("pod {name} is being deleted, cannot be assigned to a host");
-            return Err(Status::conflict(resource, &name, &why));
+            return Err(Status::subresource_conflict(resource, "binding", &name, &why));
         }
         let mut new = old.clone();
         new["spec"]["nodeName"] = json!(node);

@@ -34,17 +34,32 @@ pub(super) async fn create(
     query: &Query,
     json: Bytes,
 ) -> Result<Outcome, Status> {
-    let resource = target.resource;
-    let (object, mut warnings) = decode::object(resource, &json, query.field_validation)?;
-    let mut object = events::to_stored(resource, object);
+    let (object, warnings) = given(target, query, &json)?;
+    insert(api, target, query.dry_run, object, warnings).await
+}
+
+/// The object in the body, in the form in which it is stored.
+fn given(target: &Target, query: &Query, json: &Bytes) -> Result<(Value, Warnings), Status> {
+    let (object, warnings) = decode::object(target.resource, json, query.field_validation)?;
+    let mut object = events::to_stored(target.resource, object);
     settle_namespace(target, &mut object)?;
+    Ok((object, warnings))
+}
+
+async fn insert(
+    api: &Api,
+    target: &Target,
+    dry_run: bool,
+    mut object: Value,
+    mut warnings: Warnings,
+) -> Result<Outcome, Status> {
+    let resource = target.resource;
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty()) {
-        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Status::plain("resourceVersion should not be set on objects to be created"));
     }
     let generated = settle_name(resource, &mut object)?;
     metadata::initialize(resource, &mut object);
-    let (admission, namespace, dry_run) =
-        (api.admission.clone(), target.namespace().to_owned(), query.dry_run);
+    let (admission, namespace) = (api.admission.clone(), target.namespace().to_owned());
     let stored = api.store.write(move |transaction| {
         let key = settle_key(transaction, resource, &namespace, &mut object, generated.as_deref())?;
         warnings.extend(admission.create(transaction, resource, &mut object)?);
@@ -53,10 +68,9 @@ pub(super) async fn create(
             transaction.discard();
             metadata::of(&mut object).shift_remove("resourceVersion");
         }
-        Ok(Outcome { object, warnings })
+        Ok(Outcome { object: events::from_stored(resource, object), warnings })
     });
-    let outcome = stored.await?;
-    Ok(Outcome { object: events::from_stored(resource, outcome.object), ..outcome })
+    stored.await
 }
 
 /// The object's namespace is the path's.
@@ -111,6 +125,10 @@ fn settle_key(
         }
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let taken = transaction.value(&Key::new(resource, namespace, name));
+    if taken.is_some_and(|object| object["metadata"]["deletionTimestamp"].is_string()) {
+        return Err(Status::being_deleted(resource, name));
+    }
     Err(Status::already_exists(resource, name, generated.is_some()))
 }
 
@@ -119,24 +137,24 @@ fn random_suffix() -> String {
     (0..NAME_LENGTH).map(|_| char::from(NAME_LETTERS[random.random_range(0..NAME_LETTERS.len())])).collect()
 }
 
-/// Replaces an object, or its status.
+/// Kinds that a PUT creates if they are not there (upstream's `AllowCreateOnUpdate`).
+const CREATED_BY_PUT: &[&str] = &["Endpoints", "Event", "Lease", "LimitRange", "Service"];
+
+/// Replaces an object, or its status. True: it was not there and has been created.
 pub(super) async fn update(
     api: &Api,
     target: &Target,
     query: &Query,
     json: Bytes,
-) -> Result<Outcome, Status> {
-    let resource = target.resource;
-    let (object, warnings) = decode::object(resource, &json, query.field_validation)?;
-    let mut object = events::to_stored(resource, object);
-    settle_namespace(target, &mut object)?;
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if name != target.name() {
-        let why =
-            format!("the name of the object ({name}) does not match the name on the URL ({})", target.name());
-        return Err(Status::bad_request(why));
+) -> Result<(Outcome, bool), Status> {
+    let (object, warnings) = given(target, query, &json)?;
+    strategy::check_name(target.name(), &object)?;
+    let absent = || api.store.get(&Key::new(target.resource, target.namespace(), target.name())).is_none();
+    if target.subresource.is_none() && CREATED_BY_PUT.contains(&target.resource.kind) && absent() {
+        return Ok((insert(api, target, query.dry_run, object, warnings).await?, true));
     }
-    change(api, target, query.dry_run, move |_| Ok((object, warnings))).await
+    let outcome = change(api, target, query.dry_run, move |_| Ok((object, warnings))).await?;
+    Ok((outcome, false))
 }
 
 /// Changes a stored object into what `make` makes of it.
@@ -185,7 +203,6 @@ where
         let key = Key::new(target.resource, target.namespace(), target.name());
         let old = transaction.value(&key).ok_or_else(|| Status::not_found(target.resource, target.name()))?;
         let mut new = make(&old)?;
-        strategy::count_generation(target.resource, &old, &mut new);
         if !dry_run {
             transaction.put(&key, &mut new);
         }

@@ -282,7 +282,7 @@ async fn a_policy_becomes_a_finalizer_for_the_collector() {
         let pending = server.delete(&path).await.json;
         assert_eq!(pending["metadata"]["finalizers"], json!([finalizer]));
     }
-    assert_eq!(server.delete(&format!("{DEPLOYMENTS}/foreground?propagationPolicy=Maybe")).await.code, 400);
+    assert_eq!(server.delete(&format!("{DEPLOYMENTS}/foreground?propagationPolicy=Maybe")).await.code, 422);
 }
 
 #[tokio::test]

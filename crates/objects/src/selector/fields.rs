@@ -54,7 +54,10 @@ impl FieldSelector {
     pub fn parse(resource: &Resource, text: &str) -> Result<Self, SelectorError> {
         let mut comparisons = Vec::new();
         for part in split_unescaped(text).iter().filter(|part| !part.is_empty()) {
-            let comparison = comparison(part)?;
+            let mut comparison = comparison(part)?;
+            if resource.group == "events.k8s.io" {
+                comparison.field = stored_event_field(&comparison.field);
+            }
             check(resource, &comparison.field)?;
             comparisons.push(comparison);
         }
@@ -74,6 +77,15 @@ impl FieldSelector {
     /// True if the object satisfies it.
     pub fn matches_object(&self, object: &Value) -> bool {
         self.comparisons.iter().all(|c| (field(object, &c.field) == c.value) == c.equal)
+    }
+}
+
+/// Events are stored in the core group's form.
+fn stored_event_field(field: &str) -> String {
+    match field.strip_prefix("regarding.") {
+        Some(rest) => format!("involvedObject.{rest}"),
+        None if field == "reportingController" => "reportingComponent".to_owned(),
+        None => field.to_owned(),
     }
 }
 
