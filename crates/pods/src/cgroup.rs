@@ -31,15 +31,18 @@ pub enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// Finds out by making our folder.
+    /// Finds out; makes nothing.
     pub fn detect() -> Self {
-        if Path::new(ROOT).join("cgroup.controllers").exists() {
-            return prepare_v2(Path::new(ROOT)).map_or(Self::None, Self::V2);
+        let root = Path::new(ROOT);
+        if root.join("cgroup.controllers").exists() {
+            let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+            let has = |name| controllers.split_whitespace().any(|controller| controller == name);
+            let usable = has("memory") && has("cpu") && writable(&root.join("cgroup.subtree_control"));
+            return if usable { Self::V2(root.join(FOLDER)) } else { Self::None };
         }
         let folder = |controller: &str| {
-            let folder = Path::new(ROOT).join(controller).join(FOLDER);
-            let is_cgroup = Path::new(ROOT).join(controller).join("cgroup.procs").exists();
-            (is_cgroup && fs::create_dir_all(&folder).is_ok()).then_some(folder)
+            let root = root.join(controller);
+            (root.join("cgroup.procs").exists() && writable(&root)).then(|| root.join(FOLDER))
         };
         match (folder("memory"), folder("cpu")) {
             (None, None) => Self::None,
@@ -88,6 +91,7 @@ impl Hierarchy {
                 let cpu = quota.map(|quota| ("cpu.max", format!("{quota} {PERIOD}")));
                 let settings: Vec<_> = memory.into_iter().chain(cpu).collect();
                 if !settings.is_empty() {
+                    hand_down_controllers(folder)?;
                     group.add(folder.join(&name), &settings)?;
                 }
             }
@@ -105,13 +109,17 @@ impl Hierarchy {
     }
 }
 
-fn prepare_v2(root: &Path) -> Option<PathBuf> {
-    let folder = root.join(FOLDER);
-    fs::create_dir_all(&folder).ok()?;
-    for parent in [root, &folder] {
-        fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu").ok()?;
-    }
-    Some(folder)
+fn writable(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok()
+}
+
+/// Version 2: a group has the controllers that its parents give to their children.
+fn hand_down_controllers(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let parents = folder.parent().into_iter().chain([folder]);
+    parents
+        .into_iter()
+        .try_for_each(|parent| fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu"))
 }
 
 /// The groups of one container; removed with this value, once they are empty.
@@ -122,7 +130,7 @@ pub(crate) struct Group {
 
 impl Group {
     fn add(&mut self, folder: PathBuf, settings: &[(&str, String)]) -> io::Result<()> {
-        fs::create_dir(&folder)?;
+        fs::create_dir_all(&folder)?;
         self.folders.push(folder.clone());
         settings.iter().try_for_each(|(file, value)| fs::write(folder.join(file), value))
     }
@@ -150,13 +158,14 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for folder in &self.folders {
-            // A group is busy for a moment after its last process; then the next start removes it.
+            // A group that is still busy is left for the next start, and the folder above while others use it.
             fs::remove_dir(folder).ok();
+            folder.parent().map(fs::remove_dir);
         }
     }
 }
 
-/// Removes the groups of processes that do not live any more; how many went.
+/// Removes the groups of processes that do not live any more, and our folder if nothing is left; how many went.
 pub fn remove_stale(hierarchy: &Hierarchy) -> usize {
     let mut removed = 0;
     for folder in hierarchy.folders() {
@@ -169,15 +178,6 @@ pub fn remove_stale(hierarchy: &Hierarchy) -> usize {
                 removed += 1;
             }
         }
-    }
-    removed
-}
-
-/// Leaves nothing of ours: stale groups, and our folder if no other node uses it. How many groups went.
-pub fn clean_up() -> usize {
-    let hierarchy = Hierarchy::detect();
-    let removed = remove_stale(&hierarchy);
-    for folder in hierarchy.folders() {
         fs::remove_dir(folder).ok();
     }
     removed
@@ -203,8 +203,7 @@ mod tests {
     #[test]
     fn limits_in_the_kernels_words() {
         let root = std::env::temp_dir().join(format!("sluice-cgroup-test-2-{}", std::process::id()));
-        fs::create_dir_all(&root).expect("folder");
-        let group = Hierarchy::V2(root.clone()).create("c", Some(1 << 20), Some(0.5)).expect("group");
+        let group = Hierarchy::V2(root.join("sluice")).create("c", Some(1 << 20), Some(0.5)).expect("group");
         let folder = &group.folders[0];
         assert_eq!(fs::read_to_string(folder.join("memory.max")).expect("file"), "1048576");
         assert_eq!(fs::read_to_string(folder.join("cpu.max")).expect("file"), "50000 100000");

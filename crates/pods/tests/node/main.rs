@@ -36,7 +36,6 @@ fn main() -> ExitCode {
         failures::run(&cluster).await;
         cluster.stop().await;
     });
-    pods::cgroup::clean_up();
     println!("node: ok");
     ExitCode::SUCCESS
 }
