@@ -29,6 +29,13 @@ impl ConnectFlags {
     /// The client configuration that the flags and the environment name.
     pub(crate) async fn config(&self) -> Result<Config, Failure> {
         let kubeconfig = self.read()?;
+        if let Some(context) =
+            self.context.as_ref().filter(|name| kubeconfig.contexts.iter().all(|own| own.name != **name))
+        {
+            return Err(Failure::Plain(format!(
+                "Error in configuration: context was not found for specified context: {context}"
+            )));
+        }
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
@@ -42,6 +49,9 @@ impl ConnectFlags {
     fn read(&self) -> Result<Kubeconfig, Failure> {
         let failed = |error: kube::config::KubeconfigError| Failure::usage(chain(&error));
         if let Some(path) = &self.kubeconfig {
+            if !path.exists() {
+                return Err(Failure::usage(format!("stat {}: no such file or directory", path.display())));
+            }
             return Kubeconfig::read_from(path).map_err(failed);
         }
         if std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty())

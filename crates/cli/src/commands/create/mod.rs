@@ -108,7 +108,11 @@ async fn from_file(
 ) -> Result<(), Failure> {
     let resource = manifest::resource_of(session, object).await?;
     let namespace = object.namespace(session)?;
-    let created = post(session, &resource, &namespace, &object.value, telling.dry_run, validation)
+    let mut value = object.value.clone();
+    if resource.namespaced {
+        value["metadata"]["namespace"] = namespace.clone().into();
+    }
+    let created = post(session, &resource, &namespace, &value, telling.dry_run, validation)
         .await
         .map_err(|error| error.prefixed(&format!("error when creating {:?}: ", object.source)))?;
     telling.tell_next(&resource, &key_order::sorted(&created), "created", first)
