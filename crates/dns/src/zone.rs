@@ -8,6 +8,7 @@ mod build;
 mod config;
 mod dump;
 mod endpoints;
+mod index;
 mod reverse;
 mod services;
 
@@ -15,13 +16,14 @@ pub(crate) use config::Reversed;
 pub use config::{Pods, Suffix, ZoneConfig};
 pub(crate) use endpoints::{Dashed, Endpoint, Endpoints, NamedPort, PortFilter, read_dashed};
 pub(crate) use reverse::{Reverse, ReverseName};
-pub(crate) use services::{Kind, ServiceKey, ServiceRecords};
+pub(crate) use services::{ClusterIps, Kind, ServiceKey, ServiceRecords};
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ::services::{Changes, Snapshot};
-use rpds::{HashTrieMapSync, HashTrieSetSync};
+use index::Index;
+use rpds::HashTrieSetSync;
 
 /// All names of the cluster at one moment.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct Zone {
     config: Arc<ZoneConfig>,
     /// SOA serial: by convention the Unix second of the last change.
     serial: u32,
-    services: HashTrieMapSync<ServiceKey, Arc<ServiceRecords>>,
+    services: Index,
     namespaces: HashTrieSetSync<Arc<str>>,
     reverse: Reverse,
     pods: PodTable,
@@ -71,7 +73,7 @@ impl Zone {
         Self {
             config,
             serial: 0,
-            services: HashTrieMapSync::new_sync(),
+            services: Index::default(),
             namespaces: HashTrieSetSync::new_sync(),
             reverse: Reverse::default(),
             pods: PodTable::default(),
@@ -127,7 +129,7 @@ impl Zone {
     /// Number of Services with names.
     #[must_use]
     pub fn service_count(&self) -> usize {
-        self.services.size()
+        self.services.len()
     }
 
     /// True when names of this namespace are served: it exists and the configuration exposes it.

@@ -70,7 +70,7 @@ fn for_each_address<'z>(
 ) {
     match &records.kind {
         Kind::ClusterIps { addresses, .. } if !known => {
-            addresses.iter().for_each(|address| each(NameServer::Service(key, None, *address)));
+            addresses.as_slice().iter().for_each(|address| each(NameServer::Service(key, None, *address)));
         }
         Kind::Headless => {
             let endpoints = records.endpoints.at(local);

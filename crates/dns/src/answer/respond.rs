@@ -156,12 +156,13 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
         match (self.query.qtype, &records.kind) {
             (rtype::A | rtype::AAAA, Kind::ClusterIps { addresses, .. }) => {
                 addresses
+                    .as_slice()
                     .iter()
                     .for_each(|address| self.write_address(Section::Answer, self.owner, *address, true));
             }
             (rtype::A | rtype::AAAA, Kind::Headless) => self.write_endpoint_addresses(records, filter),
             (rtype::SRV, Kind::ClusterIps { addresses, ports }) => {
-                self.write_cluster_ip_srv(labels, addresses, ports, filter);
+                self.write_cluster_ip_srv(labels, addresses.as_slice(), ports, filter);
             }
             (rtype::SRV, Kind::Headless) => self.write_headless_srv(&records.endpoints, labels, filter),
             _ => {}

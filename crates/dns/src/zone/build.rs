@@ -5,7 +5,7 @@ use std::sync::Arc;
 use services::{Exposure, Service, ServiceName, ServiceState, Slice, Snapshot};
 
 use super::endpoints::{self, Endpoint, NamedPort, PortSet};
-use super::{Endpoints, Kind, ServiceKey, ServiceRecords, Zone, ZoneConfig};
+use super::{ClusterIps, Endpoints, Kind, ServiceKey, ServiceRecords, Zone, ZoneConfig};
 use crate::name::LABEL_BYTES_MAX;
 
 impl Zone {
@@ -13,17 +13,15 @@ impl Zone {
     pub(super) fn apply(&mut self, snapshot: &Snapshot, name: &ServiceName) -> bool {
         let Some(key) = ServiceKey::new(name) else { return false };
         let state = snapshot.services.get(name).filter(|_| self.config.exposes(&name.namespace));
-        let new = state.and_then(|state| read_service(&self.config, state));
-        let old = self.services.get(&key).cloned();
+        let new = state.and_then(|state| read_service(&self.config, &key, state));
+        let old = self.services.get(key.as_bytes()).cloned();
         if old.as_deref() == new.as_ref() {
             return false;
         }
         self.reverse.replace(&key, old.as_deref(), new.as_ref());
         match new {
-            Some(new) => self.services.insert_mut(key, Arc::new(new)),
-            None => {
-                self.services.remove_mut(&key);
-            }
+            Some(new) => self.services.insert(Arc::new(new)),
+            None => self.services.remove(key.as_bytes()),
         }
         true
     }
@@ -31,7 +29,7 @@ impl Zone {
 
 /// The records of a Service; `None` when it has no names. A headless Service without ready endpoints has none
 /// (specification 2.4.1).
-fn read_service(config: &ZoneConfig, state: &ServiceState) -> Option<ServiceRecords> {
+fn read_service(config: &ZoneConfig, key: &ServiceKey, state: &ServiceState) -> Option<ServiceRecords> {
     let service = state.service.as_ref()?;
     let endpoints = match service.exposure {
         Exposure::ExternalName(_) => Endpoints::default(),
@@ -40,7 +38,7 @@ fn read_service(config: &ZoneConfig, state: &ServiceState) -> Option<ServiceReco
     let kind = match &service.exposure {
         Exposure::ClusterIps(_) if config.ignore_empty_service && endpoints.is_empty() => return None,
         Exposure::ClusterIps(addresses) => {
-            Kind::ClusterIps { addresses: addresses.as_slice().into(), ports: read_ports(service) }
+            Kind::ClusterIps { addresses: ClusterIps::new(addresses), ports: read_ports(service) }
         }
         Exposure::Headless if endpoints.is_empty() => return None,
         Exposure::Headless => Kind::Headless,
@@ -50,7 +48,7 @@ fn read_service(config: &ZoneConfig, state: &ServiceState) -> Option<ServiceReco
         }
         Exposure::ExternalName(target) => Kind::ExternalName(target.parse().ok()?),
     };
-    Some(ServiceRecords { kind, endpoints })
+    Some(ServiceRecords::new(key, kind, endpoints))
 }
 
 fn read_ports(service: &Service) -> Box<[NamedPort]> {

@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::services::ServiceKey;
 use super::{Dashed, Kind, ServiceRecords, Zone};
 use crate::message::records::kind_name;
 use crate::message::rtype;
-use crate::name::write_wire;
+use crate::name::{labels, write_wire};
 
 impl Zone {
     /// Lines such as `podinfo.default.svc.cluster.local A => 10.96.132.79`: the records of the Kubernetes DNS
@@ -20,19 +19,19 @@ impl Zone {
     pub fn dump(&self) -> Vec<String> {
         let Some(forward) = self.config.forward_zone() else { return Vec::new() };
         let mut services: Vec<_> = self.services.iter().collect();
-        services.sort_unstable_by_key(|(key, _)| {
-            let (service, namespace) = key.parts();
+        services.sort_unstable_by_key(|records| {
+            let (service, namespace) = parts(records);
             (namespace, service)
         });
         let mut lines = Vec::new();
-        for (key, records) in services.into_iter().filter(|(key, _)| self.has_namespace(key.parts().1)) {
-            let base = [key.as_bytes(), b"\x03svc", forward.name.as_wire()].concat();
-            self.dump_service(key, records, &base, &mut lines);
+        for records in services.into_iter().filter(|records| self.has_namespace(parts(records).1)) {
+            let base = [records.key(), b"\x03svc", forward.name.as_wire()].concat();
+            self.dump_service(records, &base, &mut lines);
         }
         lines
     }
 
-    fn dump_service(&self, key: &ServiceKey, records: &ServiceRecords, base: &[u8], lines: &mut Vec<String>) {
+    fn dump_service(&self, records: &ServiceRecords, base: &[u8], lines: &mut Vec<String>) {
         if matches!(records.kind, Kind::ExternalName(_)) {
             return self.dump_line(rtype::CNAME, base, lines);
         }
@@ -52,14 +51,14 @@ impl Zone {
         let endpoints =
             records.endpoints.as_slice().iter().map(|endpoint| endpoint.address).filter(|_| is_headless);
         let addresses: BTreeSet<_> = records.cluster_ips().iter().copied().chain(endpoints).collect();
-        for address in addresses.into_iter().filter(|address| self.points_to(*address, key)) {
+        for address in addresses.into_iter().filter(|address| self.points_to(*address, records)) {
             self.dump_line(rtype::PTR, &reverse_name(address), lines);
         }
     }
 
     /// True when this Service is the first that its address leads to: the line is printed once.
-    fn points_to(&self, address: IpAddr, key: &ServiceKey) -> bool {
-        self.reverse.at(address).next().is_some_and(|(_, first)| first == key)
+    fn points_to(&self, address: IpAddr, records: &ServiceRecords) -> bool {
+        self.reverse.at(address).next().is_some_and(|(_, first)| first.as_bytes() == records.key())
     }
 
     fn dump_line(&self, kind: u16, name: &[u8], lines: &mut Vec<String>) {
@@ -72,6 +71,12 @@ impl Zone {
             lines.push(format!("{} {} => {found}", text.trim_end_matches('.'), kind_name(kind)));
         }
     }
+}
+
+/// Service and namespace.
+fn parts(records: &ServiceRecords) -> (&[u8], &[u8]) {
+    let mut labels = labels(records.key());
+    (labels.next().unwrap_or_default(), labels.next().unwrap_or_default())
 }
 
 /// Named ports with their protocols.

@@ -1,14 +1,13 @@
 //! One Service's names, compact, and the key they are found by.
 
-use std::borrow::Borrow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use services::ServiceName;
 
 use super::Endpoints;
 use super::endpoints::NamedPort;
-use crate::name::{Name, labels, push_label};
+use crate::name::{Name, push_label};
 
 /// The labels `service.namespace` in lower-case wire form without a root: exactly what stands in a question.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,42 +25,87 @@ impl ServiceKey {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
 
-    /// Service and namespace.
-    pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
-        let mut labels = labels(&self.0);
-        (labels.next().unwrap_or_default(), labels.next().unwrap_or_default())
+/// Bytes of a key that are kept in place: two usual names.
+const KEY_BYTES_IN_PLACE: usize = 46;
+
+/// A copy of a key inside of the records, where comparing it costs no further cache miss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PlacedKey {
+    Short(u8, [u8; KEY_BYTES_IN_PLACE]),
+    Long(ServiceKey),
+}
+
+impl PlacedKey {
+    fn new(key: &ServiceKey) -> Self {
+        let mut bytes = [0; KEY_BYTES_IN_PLACE];
+        match (u8::try_from(key.0.len()), bytes.get_mut(..key.0.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(&key.0);
+                Self::Short(length, bytes)
+            }
+            _ => Self::Long(key.clone()),
+        }
     }
 }
 
-impl Borrow<[u8]> for ServiceKey {
-    fn borrow(&self) -> &[u8] {
-        &self.0
+/// The virtual IPs of a Service, in its order: one for each family at most (KEP-563).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterIps {
+    list: [IpAddr; 2],
+    count: u8,
+}
+
+impl ClusterIps {
+    pub(crate) fn new(addresses: &[IpAddr]) -> Self {
+        let mut list = [IpAddr::V4(Ipv4Addr::UNSPECIFIED); 2];
+        let count = addresses.len().min(list.len());
+        list[..count].copy_from_slice(&addresses[..count]);
+        Self { list, count: count as u8 }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[IpAddr] {
+        &self.list[..usize::from(self.count)]
     }
 }
 
 /// How the Service is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// By virtual IPs, in the Service's order.
-    ClusterIps { addresses: Box<[IpAddr]>, ports: Box<[NamedPort]> },
+    /// By virtual IPs.
+    ClusterIps { addresses: ClusterIps, ports: Box<[NamedPort]> },
     /// By its endpoints.
     Headless,
     /// By another name.
     ExternalName(Name),
 }
 
-/// All that is known of one Service.
+/// All that is known of one Service. What most questions need stands together at the front.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct ServiceRecords {
+    key: PlacedKey,
     pub(crate) kind: Kind,
     pub(crate) endpoints: Endpoints,
 }
 
 impl ServiceRecords {
+    pub(crate) fn new(key: &ServiceKey, kind: Kind, endpoints: Endpoints) -> Self {
+        Self { key: PlacedKey::new(key), kind, endpoints }
+    }
+
+    /// The labels `service.namespace` in lower-case wire form.
+    pub(crate) fn key(&self) -> &[u8] {
+        match &self.key {
+            PlacedKey::Short(length, bytes) => &bytes[..usize::from(*length)],
+            PlacedKey::Long(key) => key.as_bytes(),
+        }
+    }
+
     pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
         match &self.kind {
-            Kind::ClusterIps { addresses, .. } => addresses,
+            Kind::ClusterIps { addresses, .. } => addresses.as_slice(),
             _ => &[],
         }
     }
