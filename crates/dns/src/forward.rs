@@ -23,8 +23,9 @@ use crate::message::{HEADER_BYTES, QueryName, read_u16};
 const TRY_TIME_MAX: Duration = Duration::from_secs(2);
 /// Tries of one query, over all resolvers. Clients give up after 5 s.
 const TRIES_MAX: usize = 2;
-/// Queries in flight, as kubeadm's `max_concurrent`.
-const IN_FLIGHT_MAX: usize = 1000;
+/// Queries in flight. Each has a socket of its own, and the usual limit of descriptors is 1024: the rest of the process
+/// must not starve while an upstream is silent.
+const IN_FLIGHT_MAX: usize = 512;
 /// Largest datagram taken.
 const UDP_BYTES_MAX: usize = 4096;
 

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -13,8 +14,9 @@ use crate::answer::{Context, Outcome, Transport, answer, reply_code};
 use crate::datagrams::{BATCH, Batch};
 use crate::message::{parse_query, rcode};
 
-/// Failures of the socket in a row after which the thread gives up.
-const ERRORS_MAX: u32 = 100;
+/// Pause after a failed receive (no memory, most likely). The thread must go on: the kernel keeps sending its share of the
+/// queries to its socket.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Counts of one batch, added to the shared ones at its end.
 #[derive(Default)]
@@ -28,24 +30,16 @@ struct Tally {
 pub(super) fn serve(socket: &Arc<UdpSocket>, shared: &Shared, slow: &mpsc::Sender<Job>) {
     let mut batch = Batch::new();
     let mut rotation: u32 = rand::random();
-    let mut errors = 0;
     loop {
         let stopping = shared.stopping.load(Ordering::Acquire);
         match batch.receive(socket.as_fd(), !stopping) {
             Ok(0) if stopping => return,
-            Ok(count) => {
-                errors = 0;
-                answer_batch(&mut batch, count, &mut rotation, socket, shared, slow);
-            }
+            Ok(count) => answer_batch(&mut batch, count, &mut rotation, socket, shared, slow),
             Err(_) if stopping => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                // ICMP errors of earlier answers arrive here too; they say nothing about the socket.
-                errors += 1;
-                if errors >= ERRORS_MAX {
-                    tracing::error!(%error, "DNS socket fails again and again: its thread ends");
-                    return;
-                }
+                tracing::warn!(%error, "DNS queries could not be received");
+                std::thread::sleep(ERROR_PAUSE);
             }
         }
     }
