@@ -4,7 +4,7 @@ use testnet::harness::Trial;
 
 use crate::program::{Place, as_both, shown};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     as_both("demo", demo)
 }
 

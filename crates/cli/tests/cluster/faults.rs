@@ -6,7 +6,7 @@ use testnet::harness::Trial;
 
 use crate::program::{Cluster, Place, Shown, Who, as_both, shown, trial};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = as_both("bad_flags", bad_flags);
     trials.push(trial("bad_objects".into(), who(), bad_objects));
     trials.extend(as_both("data_directories", data_directories));
@@ -48,7 +48,7 @@ fn bad_flags(place: &Place) {
 fn bad_objects(place: &Place) {
     let cluster = Cluster::start(place, "faults", &["--nodes", "1", "--service-cidr", "10.96.0.0/27"]);
     let service = |name: &str, spec: &str| {
-        format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{{spec}}}}}\n")
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
     };
     let before = cluster.sluice(&["get", "all", "-A", "-o", "name"]).ok();
     for (manifest, words) in [
@@ -105,7 +105,7 @@ fn data_directories(place: &Place) {
 /// there without capabilities.
 fn no_user_namespaces(place: &Place) {
     let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"";
-    let program = place.folder.join("sluice");
+    let program = place.program();
     for args in [["demo"], ["up"]] {
         let mut command = std::process::Command::new("unshare");
         command.args(["--user", "--map-root-user", "sh", "-c", script]).arg(&program).args(args);

@@ -7,7 +7,7 @@ use testnet::harness::Trial;
 
 use crate::program::{Cluster, Place, as_both, eventually, shown};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = as_both("killed_and_started_again", killed_and_started_again);
     trials.extend(as_both("two_side_by_side", two_side_by_side));
     trials.extend(as_both("node_process_dies", node_process_dies));

@@ -17,7 +17,7 @@ const ORDINARY: &str = "23456";
 
 /// Who runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     Root,
     Ordinary,
 }
@@ -37,14 +37,14 @@ impl Who {
 }
 
 /// A trial for each of the two users.
-pub fn as_both(name: &str, run: fn(&Place)) -> Vec<Trial> {
+pub(crate) fn as_both(name: &str, run: fn(&Place)) -> Vec<Trial> {
     [(Who::Root, "root"), (Who::Ordinary, "user")]
         .map(|(who, suffix)| trial(format!("{name}_as_{suffix}"), who, run))
         .into()
 }
 
 /// A trial as one user. A panic is a failure; what the trial made is removed.
-pub fn trial(name: String, who: Who, run: fn(&Place)) -> Trial {
+pub(crate) fn trial(name: String, who: Who, run: fn(&Place)) -> Trial {
     Trial::new(name, move || {
         if let Some(reason) = who.missing() {
             return Outcome::Skipped(reason.to_owned());
@@ -55,9 +55,9 @@ pub fn trial(name: String, who: Who, run: fn(&Place)) -> Trial {
 }
 
 /// A folder with a copy of the program that the user may run, and everything that the trial writes.
-pub struct Place {
-    pub who: Who,
-    pub folder: PathBuf,
+pub(crate) struct Place {
+    pub(crate) who: Who,
+    pub(crate) folder: PathBuf,
 }
 
 impl Place {
@@ -67,7 +67,8 @@ impl Place {
         let folder = std::env::temp_dir().join(format!("sluice-test-{}-{number}", std::process::id()));
         fs::create_dir(&folder).expect("making the trial's folder");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("opening the trial's folder");
-        let program = folder.join("sluice");
+        fs::create_dir(folder.join("bin")).expect("making the program's folder");
+        let program = folder.join("bin/sluice");
         if fs::hard_link(env!("CARGO_BIN_EXE_sluice"), &program).is_err() || who == Who::Ordinary {
             let _ = fs::remove_file(&program);
             fs::copy(env!("CARGO_BIN_EXE_sluice"), &program).expect("copying the program");
@@ -75,13 +76,18 @@ impl Place {
         Self { who, folder }
     }
 
+    /// The copy of the program.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.folder.join("bin/sluice")
+    }
+
     /// The program with these arguments.
-    pub fn sluice(&self, args: &[&str]) -> Command {
-        self.command(&self.folder.join("sluice"), args)
+    pub(crate) fn sluice(&self, args: &[&str]) -> Command {
+        self.command(&self.program(), args)
     }
 
     /// Any program as this trial's user.
-    pub fn command(&self, program: &Path, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = if self.who == Who::Ordinary && geteuid().is_root() {
             let mut command = Command::new("setpriv");
             command
@@ -101,15 +107,15 @@ impl Place {
     }
 
     /// Processes that still run this trial's copy of the program.
-    pub fn processes(&self) -> Vec<u32> {
-        let program = self.folder.join("sluice");
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let program = self.program();
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)).collect()
     }
 
     /// Fails when a process is left after a grace of two seconds.
-    pub fn nothing_is_left(&self) {
+    pub(crate) fn nothing_is_left(&self) {
         let began = Instant::now();
         while !self.processes().is_empty() {
             assert!(began.elapsed() < Duration::from_secs(2), "processes are left: {:?}", self.processes());
@@ -131,15 +137,15 @@ impl Drop for Place {
 }
 
 /// A cluster started with `sluice up`, stopped when dropped.
-pub struct Cluster<'a> {
-    pub place: &'a Place,
-    pub kubeconfig: PathBuf,
-    pub child: Child,
+pub(crate) struct Cluster<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) child: Child,
 }
 
 impl<'a> Cluster<'a> {
     /// Starts one and waits until its nodes are ready.
-    pub fn start(place: &'a Place, name: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(place: &'a Place, name: &str, args: &[&str]) -> Self {
         let kubeconfig = place.folder.join(format!("{name}.kubeconfig"));
         let file = kubeconfig.to_str().expect("a plain path");
         let mut all = vec!["up", "--api-port", "0", "--kubeconfig", file];
@@ -164,18 +170,18 @@ impl<'a> Cluster<'a> {
     }
 
     /// A verb of our own, as [`Shown`].
-    pub fn sluice(&self, args: &[&str]) -> Shown {
+    pub(crate) fn sluice(&self, args: &[&str]) -> Shown {
         let mut command = self.place.sluice(args);
         shown(command.env("KUBECONFIG", &self.kubeconfig).output())
     }
 
     /// Sends a signal to the main process.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("signalling the cluster");
     }
 
     /// Waits for its end; the exit code.
-    pub fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         self.child.wait().expect("waiting for the cluster").code()
     }
 }
@@ -189,23 +195,23 @@ impl Drop for Cluster<'_> {
 
 /// What a command printed.
 #[derive(Debug)]
-pub struct Shown {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: Option<i32>,
+pub(crate) struct Shown {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
 }
 
 impl Shown {
     /// Standard output of a command that must have succeeded.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
         self.stdout
     }
 }
 
 /// Reads a finished command.
-pub fn shown(output: std::io::Result<Output>) -> Shown {
+pub(crate) fn shown(output: std::io::Result<Output>) -> Shown {
     let output = output.expect("running the command");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Shown { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code() }
@@ -213,7 +219,7 @@ pub fn shown(output: std::io::Result<Output>) -> Shown {
 
 /// Calls `done` until it is true, for at most `seconds`.
 #[track_caller]
-pub fn eventually(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}");

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,6 +72,11 @@ pub(super) fn main(arguments: Vec<String>) -> ExitCode {
     };
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     let address = settings.address;
+    log(
+        "Starting podinfo",
+        json!({"version": VERSION, "revision": revision(), "port": address.port().to_string()}),
+    );
+    log("Starting HTTP Server.", json!({"addr": address.to_string()}));
     let site = Podinfo {
         settings,
         hostname: hostname.unwrap_or_default(),
@@ -78,6 +84,15 @@ pub(super) fn main(arguments: Vec<String>) -> ExitCode {
         stopping: Cell::new(false),
     };
     serve("podinfo", address, site)
+}
+
+/// A line of the original's log. Nobody reading it is no reason to fail.
+fn log(message: &str, details: serde_json::Value) {
+    let mut line = json!({"level": "info", "ts": jiff::Timestamp::now().to_string(), "caller": "podinfo", "msg": message});
+    if let (Some(line), serde_json::Value::Object(details)) = (line.as_object_mut(), details) {
+        line.extend(details);
+    }
+    writeln!(io::stdout(), "{line}").ok();
 }
 
 impl Settings {
