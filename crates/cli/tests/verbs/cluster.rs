@@ -168,7 +168,8 @@ async fn add_node(client: &kube::Client, number: u8) {
         "metadata": {"name": format!("worker-{number}"), "labels": {"kubernetes.io/hostname": format!("worker-{number}")}},
         "spec": {"podCIDR": format!("10.244.{number}.0/24"), "podCIDRs": [format!("10.244.{number}.0/24")]}});
     request(client, "POST", "/api/v1/nodes", node).await.unwrap();
-    let time = "2026-01-01T00:00:00Z";
+    // A node that does not renew is marked NotReady after 40 s; the tests are over by then.
+    let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let status = json!({"status": {
         "addresses": [{"type": "InternalIP", "address": format!("172.18.0.{}", number + 1)}],
         "capacity": {"cpu": "2", "memory": "4Gi", "pods": "110"}, "allocatable": {"cpu": "2", "memory": "4Gi", "pods": "110"},
@@ -178,6 +179,11 @@ async fn add_node(client: &kube::Client, number: u8) {
             "operatingSystem": "linux", "architecture": "amd64", "machineID": "", "systemUUID": "", "bootID": "", "kubeProxyVersion": ""}}});
     let path = format!("/api/v1/nodes/worker-{number}/status");
     request(client, "PATCH", &path, status).await.unwrap();
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": format!("worker-{number}")},
+        "spec": {"holderIdentity": format!("worker-{number}"), "leaseDurationSeconds": 40,
+            "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string()}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    request(client, "POST", leases, lease).await.unwrap();
 }
 
 /// Plays the nodes: pods that were placed run at once, pods that are deleted end at once.
