@@ -4,6 +4,7 @@
 //! on the JSON of an object, so that nothing needs to be decoded for it.
 
 mod fields;
+mod grammar;
 mod labels;
 
 pub use fields::FieldSelector;

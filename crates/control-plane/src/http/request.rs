@@ -13,8 +13,9 @@ use super::Error;
 pub(super) const MAX_BODY: usize = 3 * 1024 * 1024;
 
 pub(super) const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-const OBJECTS: &[&str] = &[JSON, PROTOBUF];
+const OBJECTS: &[&str] = &[JSON, YAML, PROTOBUF];
 
 /// The whole body.
 pub(super) async fn read<B>(body: B) -> Result<Bytes, Status>
@@ -42,7 +43,20 @@ pub(super) fn media_type(headers: &HeaderMap) -> &str {
 pub(super) fn to_json(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Status> {
     match media_type(headers) {
         JSON => Ok(body.clone()),
+        YAML | "application/x-yaml" | "text/yaml" => yaml(body),
         PROTOBUF => Ok(protobuf::decode(body)?.to_string().into()),
         _ => Err(Status::unsupported_media_type(OBJECTS)),
+    }
+}
+
+/// The one object in a YAML body, as JSON.
+fn yaml(body: &[u8]) -> Result<Bytes, Status> {
+    let refused =
+        |why: &dyn std::fmt::Display| Status::bad_request(format!("error parsing the body as YAML: {why}"));
+    let text = std::str::from_utf8(body).map_err(|e| refused(&e))?;
+    let objects = objects::manifest::parse(text).map_err(|e| refused(&e))?;
+    match objects.as_slice() {
+        [object] => Ok(object.to_string().into()),
+        many => Err(refused(&format!("it holds {} objects, one is expected", many.len()))),
     }
 }

@@ -87,11 +87,11 @@ fn damaged_files_are_named() {
 }
 
 #[test]
-fn the_private_key_is_for_its_owner_only() {
+fn the_key_and_the_objects_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Scratch::new("modes");
     drop(ControlPlane::open(config(&directory)).unwrap());
     let mode =
         |file: &str| std::fs::metadata(directory.path().join(file)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("data"), mode("data/ca.key")), (0o700, 0o600));
+    assert_eq!((mode("data"), mode("data/ca.key"), mode("data/store.redb")), (0o700, 0o600, 0o600));
 }

@@ -96,6 +96,18 @@ async fn bodies_that_are_too_long_or_in_an_unknown_form_are_refused() {
 }
 
 #[tokio::test]
+async fn bodies_may_be_yaml() {
+    let server = Server::start().await;
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  key: \"1\"\n";
+    let created = server.send(Method::POST, CONFIG_MAPS, "application/yaml", text).await;
+    assert_eq!((created.code, &created.json["data"]["key"]), (201, &json!("1")));
+    for text in ["a: [", "---\n", "x"] {
+        let refused = server.send(Method::POST, CONFIG_MAPS, "application/yaml", text).await;
+        assert_eq!(refused.code, 400, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_fields_are_refused_warned_of_or_dropped_as_asked() {
     let server = Server::start().await;
     let mut wrong = service("web");
