@@ -82,7 +82,7 @@ fn lines(text: &str) -> impl Iterator<Item = Value> {
 
 /// Takes out what was allocated freely, so that two clusters compare.
 fn without_dynamic(mut spec: Value, asked: &Value) -> Value {
-    if !asked["clusterIP"].as_str().is_some_and(|ip| !ip.is_empty()) && spec["clusterIP"] != "None" {
+    if asked["clusterIP"].as_str().is_none_or(str::is_empty) && spec["clusterIP"] != "None" {
         spec["clusterIP"] = Value::Null;
         spec["clusterIPs"] = Value::Null;
     }
