@@ -63,7 +63,7 @@ impl FieldError {
 
     /// `field: Unsupported value: value: supported values: "A", "B"`, in the order given (upstream sorts most).
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let quoted: Vec<String> = supported.iter().map(|v| format!("{v:?}")).collect();
+        let quoted: Vec<String> = supported.iter().map(|v| quoted(v)).collect();
         let detail = format!("supported values: {}", quoted.join(", "));
         Self::new(FieldErrorKind::NotSupported, field, value.into(), detail)
     }
@@ -135,7 +135,7 @@ impl FieldError {
         let mut text = self.title().to_owned();
         if shows_value {
             text.push_str(": ");
-            text.push_str(&self.bad_value.to_string());
+            text.push_str(&shown(&self.bad_value));
         }
         if !self.detail.is_empty() {
             text.push_str(": ");
@@ -154,6 +154,40 @@ impl std::fmt::Display for FieldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.field, self.body())
     }
+}
+
+/// A value as upstream prints it: texts quoted by Go's rules, all else as JSON in which Go escapes what HTML would interpret.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        other => other.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
+    }
+}
+
+/// A text quoted as by Go's `%q`.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            control if u32::from(control) < 0x20 || u32::from(control) == 0x7f => {
+                quoted.push_str(&format!("\\x{:02x}", u32::from(control)));
+            }
+            control if control.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// `e1`, or `[e1, e2]` for several distinct ones.

@@ -58,3 +58,16 @@ fn details_name_the_resource_and_for_invalid_the_kind() {
         }]})
     );
 }
+
+#[test]
+fn values_are_printed_as_go_prints_them() {
+    let cases = [
+        (json!("a\"\\\n\u{1}é"), r#""a\"\\\n\x01é""#),
+        (json!({"k": "<&>"}), r#"{"k":"\u003c\u0026\u003e"}"#),
+        (json!(["a", 1]), r#"["a",1]"#),
+        (json!(null), "null"),
+    ];
+    for (value, shown) in cases {
+        assert_eq!(FieldError::invalid("f", value, "d").to_string(), format!("f: Invalid value: {shown}: d"));
+    }
+}

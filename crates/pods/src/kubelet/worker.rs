@@ -175,7 +175,13 @@ impl Worker {
         if status == *written {
             return Ok(());
         }
-        let patch = json!({"metadata": {"uid": self.pod.metadata.uid}, "status": status});
+        let mut patch = json!({"metadata": {"uid": self.pod.metadata.uid}, "status": status});
+        // The patch merges conditions by type: a reason that no longer holds goes only if it is named.
+        for condition in patch["status"]["conditions"].as_array_mut().into_iter().flatten() {
+            for field in ["reason", "message"] {
+                condition[field] = condition[field].take();
+            }
+        }
         let api = self.api();
         let result = api.patch_status(self.name(), &PatchParams::default(), &Patch::Strategic(patch)).await;
         match result {
