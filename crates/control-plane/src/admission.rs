@@ -92,6 +92,9 @@ impl Admission {
         last: bool,
     ) -> Result<(), Status> {
         namespace::check_deletion(resource, object)?;
+        if resource.kind == "IPAddress" {
+            addresses::check_deletion(transaction, resource, object)?;
+        }
         if last && resource.kind == "Service" {
             service::release(transaction, object);
         }
@@ -99,9 +102,14 @@ impl Admission {
     }
 }
 
-/// Brings what defaults and admission added into the order and form in which objects are written.
+/// Brings what defaults and admission added into the order and form in which objects are written. The object says itself
+/// what it is: events of `events.k8s.io` are stored as core events.
 fn write_out(resource: &Resource, object: &mut Value) {
-    if let Some(message) = schema::of_kind(resource.group, resource.kind) {
+    let group = match object["apiVersion"].as_str() {
+        Some(version) => version.split_once('/').map_or("", |(group, _)| group).to_owned(),
+        None => resource.group.to_owned(),
+    };
+    if let Some(message) = schema::of_kind(&group, resource.kind) {
         canonicalize(message, object);
     }
 }

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use objects::resource::{Resource, by_kind};
+use objects::status::Status;
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -114,6 +115,25 @@ pub(super) fn release(transaction: &mut Transaction<'_>, address: Ipv4Addr, owne
     if same(parent, owner) {
         transaction.delete(&key, &mut object);
     }
+}
+
+/// Refuses to take a Service's address away from it: another Service could get it. Upstream lets it happen and repairs it.
+pub(super) fn check_deletion(
+    transaction: &Transaction<'_>,
+    resource: &'static Resource,
+    object: &Value,
+) -> Result<(), Status> {
+    let parent = &object["spec"]["parentRef"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text(&parent["namespace"]), text(&parent["name"]));
+    let services = by_kind("v1", "Service").expect("invariant: Services are served");
+    let service = transaction.value(&Key::new(services, &namespace, &name));
+    let address = &object["metadata"]["name"];
+    let used = service.is_some_and(|service| {
+        service["spec"]["clusterIPs"].as_array().is_some_and(|addresses| addresses.contains(address))
+    });
+    let why = format!("it is the address of service {namespace}/{name}; delete that instead");
+    if used { Err(Status::forbidden(resource, &text(address), &why)) } else { Ok(()) }
 }
 
 fn same(parent: &Value, owner: &Owner<'_>) -> bool {

@@ -221,6 +221,40 @@ fn dynamic_addresses_leave_the_lower_band_until_the_upper_is_full() {
 }
 
 #[test]
+fn an_event_of_the_newer_group_keeps_its_fields() {
+    let (admission, store) = cluster(RANGE);
+    let resource = by_kind("events.k8s.io/v1", "Event").unwrap();
+    let mut stored = json!({
+        "kind": "Event", "apiVersion": "v1", "metadata": {"name": "e", "namespace": "default"}, "reason": "R",
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "message": "hello",
+    });
+    store.write_blocking(|tx| admission.create(tx, resource, &mut stored)).unwrap();
+    assert_eq!((&stored["message"], &stored["involvedObject"]["name"]), (&json!("hello"), &json!("p")));
+}
+
+#[test]
+fn an_address_in_use_stays() {
+    let (admission, store) = cluster(RANGE);
+    let spec = json!({"clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
+    let service = create(&admission, &store, &service("web", spec)).unwrap();
+    let addresses = by_kind("networking.k8s.io/v1", "IPAddress").unwrap();
+    let delete = |tx: &mut crate::store::Transaction<'_>| {
+        let address = tx.value(&Key::new(addresses, "", "10.96.0.7")).unwrap();
+        admission.delete(tx, addresses, &address, true)
+    };
+    let refused = store.write_blocking(delete).unwrap_err();
+    let text = "ipaddresses.networking.k8s.io \"10.96.0.7\" is forbidden: it is the address of service default/web; delete \
+                that instead";
+    assert_eq!((refused.code, refused.message.as_str()), (403, text));
+    let released = store.write_blocking(|tx| {
+        tx.delete(&key(&service), &mut service.clone());
+        admission.delete(tx, resource_of(&service), &service, true)?;
+        Ok(tx.get(&Key::new(addresses, "", "10.96.0.7")).is_none())
+    });
+    assert!(released.unwrap());
+}
+
+#[test]
 fn a_refused_service_leaves_nothing_behind() {
     let (admission, store) = cluster(RANGE);
     let bad = json!({"clusterIP": "10.96.0.7", "ports": [{"port": 0}]});

@@ -167,5 +167,5 @@ fn hostile_bodies_are_refused() {
     let deep = format!("{{\"metadata\":{{\"managedFields\":[{{\"fieldsV1\":{nested}}}]}}}}");
     assert!(refusal("v1", "Service", &deep).contains("recursion limit exceeded"));
     let wide = format!(r#"{{"spec":{{"ports":[{}{{}}]}}}}"#, "{},".repeat(300_000));
-    assert!(refusal("v1", "Service", &wide).contains("more than 200000 objects in one body"));
+    assert!(refusal("v1", "Service", &wide).contains("more than 50000 objects in one body"));
 }

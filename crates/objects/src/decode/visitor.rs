@@ -15,7 +15,7 @@ use std::fmt;
 /// Complaints about one message are limited, so that a hostile body cannot fill the log.
 const STRICT_LIMIT: usize = 100;
 /// Messages in one body: an empty one takes three bytes there and hundreds in memory.
-const MESSAGES_LIMIT: usize = 200_000;
+const MESSAGES_LIMIT: usize = 50_000;
 
 /// What a walk found.
 #[derive(Debug, Default)]

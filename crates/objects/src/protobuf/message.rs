@@ -16,7 +16,7 @@ use crate::schema::{Member, Message, Shape};
 /// Messages in messages; the deepest that clients send has a dozen.
 const DEPTH_LIMIT: usize = 64;
 /// Messages in one body: an empty one takes two bytes on the wire and hundreds in memory.
-const MESSAGES_LIMIT: usize = 200_000;
+const MESSAGES_LIMIT: usize = 50_000;
 
 /// Counts what has been read.
 #[derive(Default)]
