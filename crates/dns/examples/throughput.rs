@@ -35,7 +35,7 @@ fn main() {
     let argument = |index, default| std::env::args().nth(index).map_or(default, |text| text.parse().unwrap());
     let (services, seconds, rounds, endpoints) =
         (argument(1, 10_000), argument(2, 2), argument(3, 3), argument(4, 2));
-    let model = model(u32::try_from(services).unwrap(), u32::try_from(endpoints).unwrap());
+    let mut model = model(u32::try_from(services).unwrap(), u32::try_from(endpoints).unwrap());
     let (start, before) = (Instant::now(), resident_kb());
     let zone = Zone::build(Arc::new(ZoneConfig::cluster("cluster.local").unwrap()), &model.snapshot(), 1);
     let (zone, took, after) = (Arc::new(zone), start.elapsed(), resident_kb());
@@ -44,6 +44,8 @@ fn main() {
         services * endpoints,
         after - before
     );
+
+    println!("one Service's change: {:?} (median of 101)", one_change(&mut model, &zone));
 
     stay_on(0);
     let server = Server::start(zone, Vec::new(), vec![Sockets::bind(loopback(), 1).unwrap()]).unwrap();
@@ -103,6 +105,23 @@ fn model(services: u32, endpoints: u32) -> Model {
         model.apply_slice(&serde_json::from_value(slice).unwrap()).unwrap();
     }
     model
+}
+
+/// Time from the model's changes to the next zone, when one Service's address changes.
+fn one_change(model: &mut Model, zone: &Zone) -> Duration {
+    model.take_changes();
+    let mut times: Vec<Duration> = (0..101_u32)
+        .map(|number| {
+            let service = json!({"metadata": {"namespace": "default", "name": format!("s{number}")},
+                "spec": {"clusterIP": format!("10.250.0.{number}"), "ports": [{"name": "http", "port": 80}]}});
+            model.apply_service(&serde_json::from_value(service).unwrap()).unwrap();
+            let (snapshot, changes, start) = (model.snapshot(), model.take_changes(), Instant::now());
+            let _next = Arc::new(zone.update(&snapshot, &changes, 2));
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// Queries in a scattered order, as clients of a cluster ask.

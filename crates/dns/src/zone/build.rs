@@ -60,7 +60,7 @@ fn read_ports(service: &Service) -> Box<[NamedPort]> {
 
 fn read_endpoints(config: &ZoneConfig, state: &ServiceState) -> Endpoints {
     let mut sets: Vec<PortSet> = Vec::new();
-    let mut list = Vec::new();
+    let mut list = Vec::with_capacity(state.slices.values().map(|slice| slice.endpoints.len()).sum());
     for slice in state.slices.values() {
         let set = endpoints::intern(&mut sets, slice_ports(slice));
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);

@@ -56,7 +56,7 @@ fn split(address: IpAddr) -> (Prefix, u8) {
 }
 
 impl Reverse {
-    /// Exchanges the addresses of one Service.
+    /// Exchanges the addresses of one Service. Each bucket is copied once, however many of its addresses change.
     pub(super) fn replace(
         &mut self,
         key: &ServiceKey,
@@ -64,22 +64,32 @@ impl Reverse {
         new: Option<&ServiceRecords>,
     ) {
         let (old, new) = (addresses(old), addresses(new));
-        for &(address, endpoint) in old.iter().filter(|use_| new.binary_search(use_).is_err()) {
-            self.edit(key, address, endpoint, false);
-        }
-        for &(address, endpoint) in new.iter().filter(|use_| old.binary_search(use_).is_err()) {
-            self.edit(key, address, endpoint, true);
+        let gone = old.iter().filter(|use_| new.binary_search(use_).is_err()).map(|use_| (use_, false));
+        let come = new.iter().filter(|use_| old.binary_search(use_).is_err()).map(|use_| (use_, true));
+        let mut edits: Vec<_> = gone
+            .chain(come)
+            .map(|(&(address, endpoint), present)| {
+                let (prefix, last) = split(address);
+                (prefix, last, endpoint, present)
+            })
+            .collect();
+        edits.sort_unstable();
+        for edits in edits.chunk_by(|one, other| one.0 == other.0) {
+            self.edit_bucket(key, edits[0].0, edits);
         }
     }
 
-    fn edit(&mut self, key: &ServiceKey, address: IpAddr, endpoint: bool, present: bool) {
-        let (prefix, last) = split(address);
-        let entry = Entry { last, endpoint, key: key.clone() };
-        let mut bucket = self.0.get(&prefix).map(|bucket| bucket.to_vec()).unwrap_or_default();
-        match (bucket.binary_search(&entry), present) {
-            (Err(at), true) => bucket.insert(at, entry),
-            (Ok(at), false) => drop(bucket.remove(at)),
-            _ => return,
+    fn edit_bucket(&mut self, key: &ServiceKey, prefix: Prefix, edits: &[(Prefix, u8, bool, bool)]) {
+        let old = self.0.get(&prefix).map_or(&[][..], |bucket| &bucket[..]);
+        let mut bucket = Vec::with_capacity(old.len() + edits.len());
+        bucket.extend_from_slice(old);
+        for &(_, last, endpoint, present) in edits {
+            let entry = Entry { last, endpoint, key: key.clone() };
+            match (bucket.binary_search(&entry), present) {
+                (Err(at), true) => bucket.insert(at, entry),
+                (Ok(at), false) => drop(bucket.remove(at)),
+                _ => {}
+            }
         }
         if bucket.is_empty() {
             self.0.remove_mut(&prefix);
