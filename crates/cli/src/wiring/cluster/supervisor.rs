@@ -66,6 +66,8 @@ impl Supervisor {
         );
         let not_ready = json!({"status": {"conditions": [{
             "type": "Ready", "status": "False", "reason": "NodeProcessDied",
+            // Pods that became ready up to this second are not any more: the controllers compare.
+            "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "message": format!("the node's process ended: {status}"),
         }]}});
         let nodes: Api<Node> = Api::all(self.client.clone());
