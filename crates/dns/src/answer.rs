@@ -1,11 +1,15 @@
 //! From query bytes to answer bytes: pure, without allocation, the hot path.
 //!
 //! What the zone cannot say by itself comes back as [`Outcome::Forward`] (the name is not ours) or [`Outcome::Chase`] (an
-//! ExternalName points outside); [`crate::server`] then asks the forwarder and joins the parts with [`complete`].
+//! ExternalName points outside); [`crate::server`] then asks the forwarder and joins the parts with [`complete()`].
 //!
-//! Deliberate differences from CoreDNS, each for the standards' sake: an empty non-terminal is NODATA (RFC 8020), a name
-//! that exists only with another type is NODATA also for `dns-version`, PTR and reverse names, a chain of CNAMEs that
-//! ends in nothing still shows the CNAMEs (RFC 2308 §2.1), several questions are FORMERR (RFC 9619).
+//! Deliberate differences from CoreDNS, each for the standards' sake; `tests/oracle.rs` allows these and no others:
+//! - an empty non-terminal is NODATA (RFC 8020), also in reverse zones;
+//! - whether a name exists does not depend on the type asked for: `dns-version`, reverse names and `ns.dns` are NODATA for
+//!   other types, a missing name is NXDOMAIN for SOA too;
+//! - labels in front of a pod's name or of a reverse address count: there is nothing; a pod has no SRV record;
+//! - aliases that lead nowhere are still shown (RFC 2308 §2.1), one that leads outside without an upstream is SERVFAIL;
+//! - several questions are FORMERR (RFC 9619).
 
 mod apex;
 mod complete;
@@ -54,7 +58,7 @@ pub enum Outcome {
     /// Not ours: ask the forwarder.
     Forward,
     /// So many bytes of the buffer are an answer whose last CNAME points outside: ask the forwarder for its target and
-    /// [`complete`] it.
+    /// [`complete()`] it.
     Chase(usize),
 }
 
