@@ -228,6 +228,11 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", format!("{what} is not supported yet"))
     }
 
+    /// 501: part of Kubernetes' API, and not of ours so far.
+    pub fn not_implemented(what: &str) -> Self {
+        Self::new(501, "NotImplemented", format!("{what} is not supported yet"))
+    }
+
     /// 422: the patch does not fit the object.
     pub fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";

@@ -50,6 +50,7 @@ impl Handler {
                 }
                 Ok(response)
             }
+            Route::NotYet(what) => Err(Status::not_implemented(&what)),
             document if parts.method == Method::GET => documents(&document, &parts.headers),
             _ => Err(Status::method_not_allowed()),
         }
@@ -255,7 +256,7 @@ fn documents(route: &Route, headers: &HeaderMap) -> Result<Response<ResponseBody
         Route::OpenApiDocument(group, version) => {
             Ok(document(headers, &openapi::document(group, version), body::JSON))
         }
-        Route::Objects(_) => Err(Status::unknown_path()),
+        Route::Objects(_) | Route::NotYet(_) => Err(Status::unknown_path()),
     }
 }
 

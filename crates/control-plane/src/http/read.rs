@@ -3,6 +3,7 @@
 //! A list is always all of it, at the latest revision: `limit` is ignored, which the API allows and which no client
 //! notices but by the missing second request.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -44,10 +45,35 @@ impl Matcher {
             && self.fields.matches_object(object)
     }
 
+    /// As [`Matcher::matches`], reading no more of the object than the selectors need.
+    fn matches_stored(&self, stored: &Stored) -> bool {
+        if !self.fields.is_empty() || self.name.is_some() {
+            return self.matches(&decode(stored));
+        }
+        let labels = serde_json::from_slice::<Labelled>(&stored.json).unwrap_or_default().metadata.labels;
+        self.labels.matches(&labels)
+    }
+
     /// The object, if it matches.
     pub(super) fn decode_matching(&self, stored: &Stored) -> Option<Value> {
+        if self.fields.is_empty() && self.name.is_none() && !self.matches_stored(stored) {
+            return None;
+        }
         Some(decode(stored)).filter(|object| self.matches(object))
     }
+}
+
+/// What label selectors read of an object.
+#[derive(Default, serde::Deserialize)]
+struct Labelled {
+    #[serde(default)]
+    metadata: Labels,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Labels {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 /// One object.
@@ -66,7 +92,7 @@ pub(super) fn list(api: &Api, target: &Target, query: &Query, matcher: &Matcher)
     check_revision(api, query)?;
     let (mut objects, revision) = api.store.list(&write::collection_prefix(target));
     if !matcher.is_everything() {
-        objects.retain(|stored| matcher.decode_matching(stored).is_some());
+        objects.retain(|stored| matcher.matches_stored(stored));
     }
     Ok(List { objects, revision })
 }

@@ -22,6 +22,8 @@ pub(super) enum Route {
     OpenApiDocument(String, String),
     /// `/openapi/v2`, for old clients.
     OpenApiV2,
+    /// What the API of Kubernetes has below an object and we do not, by its name.
+    NotYet(String),
     /// Objects.
     Objects(Target),
 }
@@ -112,6 +114,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Route> {
     let (name, subresource) = match below {
         [] => (None, None),
         [name] => (Some((*name).to_owned()), None),
+        [_, sub] if is_not_yet(plural, sub) => return Some(Route::NotYet(format!("{plural}/{sub}"))),
         [name, sub] => (Some((*name).to_owned()), Some(resource.subresource(sub)?)),
         _ => return None,
     };
@@ -120,6 +123,17 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Option<Route> {
         return None;
     }
     Some(Route::Objects(Target { resource, namespace, name, subresource, watch }))
+}
+
+/// Clients that people use daily ask for these without looking into discovery; they should be told more than "not found".
+fn is_not_yet(plural: &str, subresource: &str) -> bool {
+    match plural {
+        "pods" => {
+            matches!(subresource, "attach" | "portforward" | "eviction" | "ephemeralcontainers" | "resize")
+        }
+        "serviceaccounts" => subresource == "token",
+        _ => false,
+    }
 }
 
 fn is_of_namespace(inner: &[&str]) -> bool {
@@ -173,6 +187,7 @@ mod tests {
             ("/api/v1/watch/pods", Some("pods -/- -")),
             ("/apis/apps/v1/widgets", None),
             ("/nope", None),
+            ("/api/v1/namespaces/x/pods/p/portforward", Some("NotYet(\"pods/portforward\")")),
         ];
         for (path, expected) in cases {
             assert_eq!(summary(path).as_deref(), expected, "{path}");

@@ -1,5 +1,6 @@
 //! Watches: from a revision, from the beginning, with selectors, and what ends them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::io::Lines;
@@ -147,6 +148,57 @@ async fn a_table_watch_tells_its_columns_once() {
         |event: Option<Value>| event.unwrap()["object"]["columnDefinitions"].as_array().unwrap().len();
     assert!(columns(watch.next().await) > 0);
     assert_eq!(columns(watch.next().await), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_watch_told_adds_up_to_the_list_whenever_it_began() {
+    let server = Server::start().await;
+    let query =
+        "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let path = format!("{CONFIG_MAPS}?{query}&timeoutSeconds=3");
+    let writers = (0..3).map(|writer| {
+        let server = &server;
+        async move {
+            for i in 0..30 {
+                let name = format!("m{}", (writer + i) % 5);
+                let at = format!("{CONFIG_MAPS}/{name}");
+                match (writer + i) % 3 {
+                    0 => server.post(CONFIG_MAPS, &config_map(&name, "1")).await,
+                    1 => server.merge_patch(&at, &json!({"data": {"key": format!("{writer}-{i}")}})).await,
+                    _ => server.delete(&at).await,
+                };
+            }
+        }
+    });
+    let watchers = (0..6_u64).map(|late| {
+        let (server, path) = (&server, path.as_str());
+        async move {
+            tokio::time::sleep(Duration::from_millis(15 * late)).await;
+            let mut watch = Watching::open(server, path).await;
+            let (mut told, mut last) = (BTreeMap::new(), 0);
+            while let Some(event) = watch.next().await {
+                let (kind, object) = (event["type"].as_str().unwrap(), event["object"].clone());
+                let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                let revision: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+                match kind {
+                    "DELETED" => assert!(told.remove(&name).is_some(), "{name} was not there"),
+                    "ADDED" => assert!(told.insert(name, object).is_none(), "added twice"),
+                    "MODIFIED" => assert!(told.insert(name, object).is_some(), "changed before it was added"),
+                    other => assert_eq!(other, "BOOKMARK"),
+                }
+                if kind != "ADDED" {
+                    assert!(revision >= last, "revisions went back from {last} to {revision}");
+                    last = revision;
+                }
+            }
+            told.into_values().collect::<Vec<_>>()
+        }
+    });
+    let (_, told) = tokio::join!(futures::future::join_all(writers), futures::future::join_all(watchers));
+    let list = server.get(CONFIG_MAPS).await.json["items"].as_array().unwrap().clone();
+    for objects in told {
+        assert_eq!(objects, list);
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn refusals_have_the_words_of_kube_apiserver() {
             "the namespace of the provided object does not match the namespace sent on the request",
         ),
         (server.get("/apis/nope/v1").await, 404, "the server could not find the requested resource"),
+        (server.get(&format!("{PODS}/a/portforward")).await, 501, "pods/portforward is not supported yet"),
         (server.get("/api/v1/widgets").await, 404, "the server could not find the requested resource"),
         (
             server.send(Method::PUT, CONFIG_MAPS, "application/json", "{}").await,
