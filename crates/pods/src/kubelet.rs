@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -38,6 +39,9 @@ mod watch;
 mod worker;
 
 pub(crate) use record::{Record, Running, State};
+
+/// How long a node that stops waits for its pods.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a node cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +88,8 @@ pub(crate) struct Node {
     pub(crate) addresses: Arc<addresses::Addresses>,
     pub(crate) registry: registry::Registry,
     pub(crate) cgroups: Hierarchy,
+    /// Held by each pod that has something to end.
+    pub(crate) lives: Arc<()>,
     /// The empty folder on which container roots are put together.
     pub(crate) staging: PathBuf,
 }
@@ -108,6 +114,7 @@ pub async fn run(
         services: services::Services::default(),
         registry: registry::Registry::default(),
         cgroups,
+        lives: Arc::new(()),
         recorder,
         launcher,
         staging,
@@ -132,7 +139,16 @@ pub async fn run(
     tasks.spawn(watch::run(Arc::clone(&node)));
     shutdown.await;
     tasks.shutdown().await;
+    pods_ended(&node).await;
     Ok(())
+}
+
+/// With the workers gone every pod ends its containers at once; what takes longer than [`FAREWELL`] dies with the process.
+async fn pods_ended(node: &Node) {
+    let deadline = tokio::time::Instant::now() + FAREWELL;
+    while Arc::strong_count(&node.lives) > 1 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// An empty folder: whatever ran under an earlier process of this node ended with it.

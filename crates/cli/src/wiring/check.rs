@@ -26,6 +26,8 @@ pub(crate) fn run(_: Args) -> anyhow::Result<ExitCode> {
     if usable {
         usable = kernel_features()?;
     }
+    let cgroups = pods::cgroup::Hierarchy::detect();
+    line(cgroups.limits_memory() && cgroups.limits_cpu(), "limits of containers", cgroups.describe());
     println!();
     if usable {
         println!("a cluster can run here: try `sluice demo`");

@@ -28,6 +28,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("removed Sluice's tables");
         something = true;
     }
+    let groups = pods::cgroup::remove_stale(&pods::cgroup::Hierarchy::detect());
+    if groups > 0 {
+        println!("removed {groups} control group(s) of containers");
+        something = true;
+    }
     if !something {
         println!("nothing to remove");
     }

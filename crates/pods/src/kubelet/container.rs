@@ -68,13 +68,13 @@ impl Actor {
         }
     }
 
+    /// Also when nobody is left to give the order: the node itself is stopping.
     fn stopping(&self) -> bool {
-        self.stop.borrow().is_some()
+        self.stop.borrow().is_some() || self.stop.has_changed().is_err()
     }
 
     /// Resolves when the order to stop is there.
     async fn ordered_to_stop(&mut self) {
-        // The sender lives as long as the pod; without it, stopping is the safe reading.
         self.stop.wait_for(Option::is_some).await.ok();
     }
 

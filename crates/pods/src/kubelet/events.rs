@@ -65,7 +65,7 @@ impl Recorder {
             uid: metadata.uid.clone().unwrap_or_default(),
             container: container.map(str::to_owned),
         };
-        if let Err(error) = self.queue.try_send(occurrence) {
+        if let Err(error @ mpsc::error::TrySendError::Full(_)) = self.queue.try_send(occurrence) {
             tracing::warn!(%error, "an event is lost: the API is too slow for them");
         }
     }

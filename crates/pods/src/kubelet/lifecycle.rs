@@ -36,6 +36,7 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     /// Until no container is to run any more; the pod's network is gone then.
     pub(crate) async fn run(mut self) {
+        let _life = Arc::clone(&self.node.lives);
         let Some((lease, network)) = self.network().await else {
             return;
         };
@@ -183,7 +184,7 @@ impl Containers {
                 return false;
             }
         }
-        self.stop.borrow().is_none()
+        self.stop.borrow().is_none() && self.stop.has_changed().is_ok()
     }
 
     /// Waits until the sidecar is started; its own bell is the pod's, so the record is looked at now and then.

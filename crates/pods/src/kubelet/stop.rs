@@ -60,8 +60,8 @@ impl Deadline {
             let grace = self.order.borrow_and_update().unwrap_or(Duration::ZERO);
             tokio::select! {
                 () = tokio::time::sleep_until(self.begun + grace) => return,
+                // Nobody is left to wait for: the node itself is stopping.
                 changed = self.order.changed() => if changed.is_err() {
-                    tokio::time::sleep_until(self.begun + grace).await;
                     return;
                 },
             }

@@ -19,6 +19,7 @@ use pods::NodeConfig;
 use pods::namespace;
 use pods::network::{node, wire};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// First argument of the child.
 pub(crate) const NODE: &str = "be-a-node";
@@ -108,8 +109,12 @@ impl Cluster {
         node.wait().expect("wait");
     }
 
-    pub(crate) async fn stop(&self) {
-        self.kill_node();
+    /// As the owner of a cluster does; true if the node ended in good order.
+    pub(crate) async fn stop(&self) -> bool {
+        let mut node = self.node.take().expect("node");
+        let pid = nix::unistd::Pid::from_raw(node.id().try_into().expect("pid"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signal");
+        node.wait().expect("wait").success()
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {
@@ -220,7 +225,9 @@ pub(crate) fn be_a_node() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     runtime.block_on(async {
         let client = config.client().await.expect("client");
-        pods::run(config, client, std::future::pending()).await.expect("node runs");
+        let mut terminate = signal(SignalKind::terminate()).expect("signal");
+        let shutdown = async move { terminate.recv().await.unwrap_or_default() };
+        pods::run(config, client, shutdown).await.expect("node runs");
     });
     ExitCode::SUCCESS
 }

@@ -134,3 +134,16 @@ async fn the_node_dies_and_comes_back(cluster: &Cluster) {
     std::net::TcpStream::connect((address, 9898)).expect("it answers");
     cluster.delete("survivor", 0).await;
 }
+
+/// A node that is stopped ends its containers at once, whatever they do, and leaves no control group.
+pub(crate) async fn stop(cluster: &Cluster) {
+    let command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"];
+    let spec = json!({"containers": [{"name": "main", "image": "nginx", "command": command,
+        "resources": {"limits": {"memory": "64Mi"}}}]});
+    cluster.create("last", spec).await;
+    cluster.running("last").await;
+    let begun = Instant::now();
+    assert!(cluster.stop().await);
+    assert!(begun.elapsed().as_millis() < 900, "took {:?}", begun.elapsed());
+    assert_eq!(pods::cgroup::remove_stale(&Hierarchy::detect()), 0, "nothing was left to remove");
+}

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         lives::run(&cluster).await;
         exec::run(&cluster).await;
         failures::run(&cluster).await;
-        cluster.stop().await;
+        failures::stop(&cluster).await;
     });
     println!("node: ok");
     ExitCode::SUCCESS
