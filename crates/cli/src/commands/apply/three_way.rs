@@ -151,8 +151,10 @@ fn lists_of_maps(
         }
     }
     if half == Half::Deletions {
-        let gone = old.iter().filter(|item| new.iter().all(|other| other[merge_key] != item[merge_key]));
-        items.extend(gone.map(|item| json!({"$patch": "delete", merge_key: item[merge_key]})));
+        let mut gone: Vec<&Value> =
+            old.iter().filter(|item| new.iter().all(|other| other[merge_key] != item[merge_key])).collect();
+        gone.sort_by_key(|item| item[merge_key].to_string());
+        items.extend(gone.into_iter().map(|item| json!({"$patch": "delete", merge_key: item[merge_key]})));
     }
     let keys = |list: &[Value]| list.iter().map(|item| item[merge_key].clone()).collect::<Vec<_>>();
     if !items.is_empty() || half == Half::Changes && keys(old) != keys(new) {

@@ -91,3 +91,22 @@ fn unknown_kinds_get_a_plain_merge_patch() {
     let wanted = json!({"spec": {"list": [1]}});
     assert_eq!(patch(None, &last, &wanted, &last), json!({"spec": {"gone": null, "list": [1]}}));
 }
+
+#[test]
+fn elements_stand_in_the_order_that_the_patch_sets() {
+    let ports = |list: &[(u16, Option<&str>)]| {
+        let port = |(port, target): &(u16, Option<&str>)| match target {
+            Some(target) => json!({"port": port, "targetPort": target}),
+            None => json!({"port": port}),
+        };
+        json!({"spec": {"ports": list.iter().map(port).collect::<Vec<_>>()}})
+    };
+    let last = ports(&[(80, Some("n")), (443, None), (90, None)]);
+    let wanted = ports(&[(83, None), (80, None), (82, None)]);
+    assert_eq!(
+        patch(shape_of("v1", "Service"), &last, &wanted, &last),
+        json!({"spec": {"$setElementOrder/ports": [{"port": 83}, {"port": 80}, {"port": 82}],
+            "ports": [{"port": 83}, {"port": 80, "targetPort": null}, {"port": 82},
+                {"$patch": "delete", "port": 443}, {"$patch": "delete", "port": 90}]}})
+    );
+}
