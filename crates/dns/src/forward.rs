@@ -7,9 +7,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,8 @@ const TRIES_MAX: usize = 2;
 /// Queries in flight. Each has a socket of its own, and the usual limit of descriptors is 1024: the rest of the process
 /// must not starve while an upstream is silent.
 const IN_FLIGHT_MAX: usize = 512;
+/// Age at which the list of resolvers is read again.
+const SOURCE_AGE_MAX: Duration = Duration::from_secs(2);
 /// Largest datagram taken.
 const UDP_BYTES_MAX: usize = 4096;
 
@@ -55,10 +57,15 @@ pub enum ForwardError {
     Malformed,
 }
 
+/// Where the list of resolvers comes from, and when it was read.
+type Source = (Instant, Box<dyn Fn() -> Vec<SocketAddr> + Send>);
+
 /// A set of resolvers and what is known of them. Shared by all threads.
-#[derive(Debug)]
 pub struct Forwarder {
     upstreams: ArcSwap<Vec<SocketAddr>>,
+    /// Read again when a query needs it, so that a host that changes its network needs no restart, and an idle one no
+    /// timer.
+    source: Mutex<Option<Source>>,
     in_flight: Semaphore,
     /// Index of the resolver that answered last: it is asked first.
     preferred: AtomicUsize,
@@ -70,6 +77,7 @@ impl Forwarder {
     pub fn new(upstreams: Vec<SocketAddr>) -> Self {
         Self {
             upstreams: ArcSwap::from_pointee(upstreams),
+            source: Mutex::new(None),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             preferred: AtomicUsize::new(0),
         }
@@ -77,7 +85,30 @@ impl Forwarder {
 
     /// Exchanges the resolvers; queries in flight go on with the old ones.
     pub fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.upstreams.store(Arc::new(upstreams));
+    }
+
+    /// Takes the resolvers from `source` from now on: read at once, and again before a query when it is two seconds old.
+    pub fn follow(&self, source: impl Fn() -> Vec<SocketAddr> + Send + 'static) {
+        self.set_upstreams(source());
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), Box::new(source)));
+    }
+
+    fn refresh(&self) {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((read_at, source)) =
+            source.as_mut().filter(|(read_at, _)| read_at.elapsed() >= SOURCE_AGE_MAX)
+        else {
+            return;
+        };
+        *read_at = Instant::now();
+        let upstreams = source();
+        if upstreams != **self.upstreams.load() {
+            tracing::info!(?upstreams, "upstream resolvers have changed");
+            self.upstreams.store(Arc::new(upstreams));
+        }
     }
 
     /// True when there is nobody to ask.
@@ -91,6 +122,7 @@ impl Forwarder {
     /// # Errors
     /// [`ForwardError`] when there is no answer; an answer that says SERVFAIL is an answer.
     pub async fn exchange(&self, query: &[u8]) -> Result<Vec<u8>, ForwardError> {
+        self.refresh();
         let upstreams = self.upstreams.load_full();
         if upstreams.is_empty() {
             return Err(ForwardError::NoUpstream);

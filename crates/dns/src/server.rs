@@ -180,6 +180,12 @@ impl Server {
         self.shared.forwarder.set_upstreams(upstreams);
     }
 
+    /// Takes the resolvers for names outside from `source` from now on, read again as they are needed:
+    /// `server.follow_upstreams(|| dns::resolv_conf::host_upstreams(&[]))`.
+    pub fn follow_upstreams(&self, source: impl Fn() -> Vec<SocketAddr> + Send + 'static) {
+        self.shared.forwarder.follow(source);
+    }
+
     /// The addresses listened on, with the ports that were really taken.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {

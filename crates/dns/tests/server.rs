@@ -143,6 +143,20 @@ fn without_an_upstream_the_failure_is_immediate() {
 }
 
 #[test]
+fn resolvers_that_come_later_are_found() {
+    let upstream = example();
+    let (server, address) = start(&[]);
+    let (start, later) = (Instant::now(), upstream.address);
+    server.follow_upstreams(
+        move || if start.elapsed() < Duration::from_secs(1) { Vec::new() } else { vec![later] },
+    );
+    let packet = query("www.example.com", "A", None);
+    assert_eq!(read(&ask_udp(address, &packet)).rcode, 2);
+    std::thread::sleep(Duration::from_millis(2100));
+    assert_eq!(answers(&ask_udp(address, &packet)).len(), 1);
+}
+
+#[test]
 fn a_silent_upstream_is_passed_over_and_then_avoided() {
     let (silent, speaking) = (Upstream::start(|_| Vec::new()), example());
     let (_server, address) = start(&[silent.address, speaking.address]);
