@@ -117,8 +117,9 @@ impl Cluster {
     /// Names outside of the cluster: from the nodes over the wire to the host's resolvers.
     fn start_relay(&mut self, wire: &Wire) -> anyhow::Result<()> {
         let (udp, tcp) = (wire.bind_udp(RELAY_PORT)?, wire.listen(RELAY_PORT)?);
-        let relay = dns::relay::start(udp, tcp, dns::resolv_conf::host_upstreams(&[]));
-        self.relay = Some(relay.context("starting the DNS relay")?);
+        let relay = dns::relay::start(udp, tcp, Vec::new()).context("starting the DNS relay")?;
+        relay.follow_upstreams(|| dns::resolv_conf::host_upstreams(&[]));
+        self.relay = Some(relay);
         Ok(())
     }
 
