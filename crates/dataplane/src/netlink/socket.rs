@@ -20,8 +20,9 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 const RECEIVE_BUFFER: usize = 64 * 1024;
 /// The kernel answers within the call; a longer silence is a fault.
 const PATIENCE_SECONDS: i64 = 10;
-/// What we ask for as root. One transaction should not hold the kernel for long, so more is of no use.
-const SEND_BUFFER: usize = 4 << 20;
+/// What we ask for. A transaction holds up all others on the machine while the kernel works on it; this much is some
+/// 15,000 elements and a few tens of milliseconds.
+const SEND_BUFFER: usize = 1 << 20;
 /// Part of the send buffer that the kernel keeps for itself.
 const SEND_RESERVE: usize = 32;
 /// A dump that a concurrent change interrupted is repeated this often.
