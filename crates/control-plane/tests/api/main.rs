@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
 
+mod connections;
 mod kubectl;
 mod lists;
 mod node;

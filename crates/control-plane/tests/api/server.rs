@@ -78,9 +78,15 @@ impl Server {
 
     /// A client over TLS, as a user has it.
     pub(crate) async fn client(&self) -> kube::Client {
+        self.client_of(self.address).await
+    }
+
+    /// A client of the same API at another address.
+    pub(crate) async fn client_of(&self, address: SocketAddr) -> kube::Client {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();
-        let mut config =
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        config.cluster_url = format!("https://{address}").parse().unwrap();
         // What the server answers is what a test wants to see, a 504 too.
         config.default_retry = false;
         kube::Client::try_from(config).unwrap()
