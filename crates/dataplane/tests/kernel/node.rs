@@ -63,6 +63,7 @@ impl Pod {
         ] {
             namespace.ip(&command);
         }
+        wait_for_link(address);
         Self { namespace, address }
     }
 
@@ -84,6 +85,20 @@ impl Pod {
         let to = to.parse().unwrap();
         self.namespace.run(move || ask(to))
     }
+}
+
+/// A new veth pair drops packets until the kernel has noticed that both ends are up, which takes a while on a loaded
+/// machine: waits until the pod answers that nothing listens.
+fn wait_for_link(address: Ipv4Addr) {
+    let closed = SocketAddr::new(IpAddr::V4(address), 1);
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        match TcpStream::connect_timeout(&closed, Duration::from_millis(50)) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return,
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    panic!("no packet reaches {address}");
 }
 
 /// Serves in the calling thread's namespace.
