@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// A control plane that cannot start, or a store that cannot write.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The data directory cannot be made or read.
-    #[error("cannot use the data directory {}: check its owner and permissions", path.display())]
+    /// The data directory or a file in it cannot be made, read or written.
+    #[error("cannot read or write {}: check its owner, its permissions and the free space", path.display())]
     DataDir {
         /// The directory or file.
         path: PathBuf,

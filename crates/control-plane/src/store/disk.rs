@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::{Change, Event, Key, Stored};
 use crate::Error;
@@ -67,8 +65,8 @@ impl Disk {
     /// `path` only names the file in errors.
     pub(super) fn open_with(path: &Path, opener: Opener) -> Result<(Self, Loaded), Error> {
         let database = opener().map_err(|error| not_opened(path, error))?;
-        initialize(&database).map_err(|error| damaged(path, &error))?;
-        let loaded = load(&database).map_err(|error| damaged(path, &error))?;
+        initialize(&database).map_err(|error| unusable(path, error))?;
+        let loaded = load(&database).map_err(|error| unusable(path, error))?;
         let loaded = loaded.ok_or_else(|| foreign(path))?;
         Ok((Self { path: path.to_owned(), opener, database: Some(database) }, loaded))
     }
@@ -88,10 +86,17 @@ impl Disk {
 fn not_opened(path: &Path, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => Error::InUse { path: path.to_owned() },
-        DatabaseError::Storage(StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+        other => unusable(path, other.into()),
+    }
+}
+
+/// Tells a disk that fails from a file that is wrong; redb reports the latter as invalid data.
+fn unusable(path: &Path, error: redb::Error) -> Error {
+    match error {
+        redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
             Error::DataDir { path: path.to_owned(), source }
         }
-        other => damaged(path, &other.into()),
+        other => damaged(path, &other),
     }
 }
 

@@ -246,6 +246,11 @@ fn a_full_disk_refuses_the_write_keeps_the_rest_and_recovers() {
         assert_eq!((names(&store), store.revision()), (vec!["a".to_owned()], before));
     }
 
+    let empty = FullDisk { full: Arc::new(AtomicBool::new(true)), ..FullDisk::default() };
+    let opener = move || redb::Database::builder().create_with_backend(empty.clone());
+    let refused = super::Disk::open_with(&path, Box::new(opener)).err().unwrap();
+    assert!(matches!(refused, Error::DataDir { .. }), "{refused}");
+
     disk.full.store(false, Ordering::Relaxed);
     assert_eq!(put(&store, "b"), before + 1);
     assert_eq!(names(&store), ["a", "b"]);
