@@ -41,8 +41,16 @@ pub(crate) fn find<'a>(
     let mut values = vec![current];
     for step in steps {
         let mut next = Vec::new();
-        for value in values {
-            apply(step, value, root, &mut next)?;
+        match step {
+            // All results of the first path, then all of the second.
+            Step::Union(paths) => {
+                for path in paths {
+                    for value in &values {
+                        next.extend(find(path, value, root)?);
+                    }
+                }
+            }
+            _ => values.into_iter().try_for_each(|value| apply(step, value, root, &mut next))?,
         }
         values = next;
     }
@@ -56,11 +64,7 @@ fn apply<'a>(step: &Step, value: &'a Value, root: &'a Value, out: &mut Vec<&'a V
         Step::Wildcard => out.extend(children(value)),
         Step::Recursive => descend(value, out),
         Step::Slice { start, end, step, single } => slice(value, (*start, *end, *step), *single, out)?,
-        Step::Union(paths) => {
-            for path in paths {
-                out.extend(find(path, value, root)?);
-            }
-        }
+        Step::Union(_) => {}
         Step::Filter(filter) => {
             for element in children(value) {
                 if filter.holds(element, root)? {
@@ -100,7 +104,11 @@ fn slice<'a>(
     single: bool,
     out: &mut Vec<&'a Value>,
 ) -> Result<(), String> {
-    let Value::Array(items) = value else { return Ok(()) };
+    let items = match value {
+        Value::Array(items) => items,
+        Value::Null => return Ok(()),
+        other => return Err(format!("{} is not array or slice", go_type(other))),
+    };
     let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
     let from_end = |index: i64| if index < 0 { index + length } else { index };
     let first = from_end(start.unwrap_or(0));
@@ -116,4 +124,17 @@ fn slice<'a>(
     let last = usize::try_from(from_end(end.unwrap_or(length)).clamp(0, length)).unwrap_or(0);
     out.extend(items.iter().take(last).skip(first).step_by(step));
     Ok(())
+}
+
+/// The name that Go gives to the type of a JSON value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nil",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
 }

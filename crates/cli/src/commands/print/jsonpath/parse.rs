@@ -71,6 +71,9 @@ fn action_end(text: &str) -> Option<usize> {
 
 /// The pieces inside of one pair of braces: quoted texts and paths, in any order.
 fn pieces(action: &str) -> Result<Vec<Node>, String> {
+    if action.is_empty() {
+        return Ok(vec![Node::Path(Vec::new())]);
+    }
     let mut nodes = Vec::new();
     let mut rest = action;
     while !rest.is_empty() {
@@ -225,7 +228,7 @@ fn bracket_end(text: &str) -> Option<usize> {
 
 fn bracket(inner: &str) -> Result<Step, String> {
     if inner == "*" {
-        return Ok(Step::Wildcard);
+        return Ok(Step::Slice { start: None, end: None, step: 1, single: false });
     }
     if let Some(condition) = inner.strip_prefix("?(").and_then(|rest| rest.strip_suffix(')')) {
         return Filter::parse(condition).map(|filter| Step::Filter(Box::new(filter)));
@@ -236,7 +239,8 @@ fn bracket(inner: &str) -> Result<Step, String> {
         return parts.iter().map(member).collect::<Result<_, _>>().map(Step::Union);
     }
     if let Some(name) = quoted(inner) {
-        return Ok(Step::Field(unquote(name)));
+        // A dot in a quoted name separates too, unless a backslash stands before it.
+        return parse_path(&format!(".{name}")).map(|path| Step::Union(vec![path]));
     }
     if inner.starts_with(['.', '@', '$']) {
         return parse_path(inner).map(|path| Step::Union(vec![path]));

@@ -33,7 +33,7 @@ fn templates_print_what_kubectl_prints() {
         ("{.items[?(@.metadata.labels)].metadata.name}", "a"),
         ("{.items[0].metadata.labels.app\\.kubernetes\\.io/name}", "x"),
         ("{.items[0].metadata.labels['app\\.kubernetes\\.io/name']}", "x"),
-        ("{.items[*]['metadata.name', 'kind']}", ""),
+        ("{.items[*]['metadata.name','spec.clusterIP']}", "a b 10.96.0.1 10.96.0.2"),
         ("{.items[0]['spec','metadata']['clusterIP','name']}", "10.96.0.1 a"),
         ("{.items[1].spec.ports[0,1].port}", "53 80"),
         ("{.items[1].spec.ports[0:1].port}", "53"),
@@ -58,6 +58,7 @@ fn bad_templates_are_refused() {
         ("{end}", "not in range, nothing to end"),
         ("{range .items[*]}", "unterminated range"),
         ("{.items[x]}", "invalid array index x"),
+        ("{.items[0].metadata.name[0]}", "string is not array or slice"),
         ("{items}", "unrecognized identifier items"),
     ];
     for (template, expected) in cases {
