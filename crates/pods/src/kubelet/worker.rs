@@ -221,7 +221,7 @@ impl Worker {
         }
         let folder = self.folder;
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
-        if let Ok(Err(error)) = removed {
+        if let Ok(Err(error)) = removed.map(|removed| removed.or_else(absent_is_fine)) {
             tracing::debug!(%error, "a pod's folder is left for the next start");
         }
     }
@@ -232,6 +232,11 @@ fn refusal(pod: &Pod) -> Option<&'static str> {
     let spec = spec(pod);
     let host = spec.host_network == Some(true) || spec.host_pid == Some(true) || spec.host_ipc == Some(true);
     host.then_some("hostNetwork, hostPID and hostIPC are not supported by this node")
+}
+
+/// A pod that never started a container has no folder.
+fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 async fn sleep_maybe(time: Option<Duration>) {

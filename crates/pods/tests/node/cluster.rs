@@ -13,7 +13,7 @@ use control_plane::{Config, ControlPlane, NodeDialer};
 use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, ListParams, LogParams, PostParams};
 use nix::sched::{CloneFlags, unshare};
 use pods::NodeConfig;
 use pods::namespace;
@@ -149,6 +149,21 @@ impl Cluster {
 
     pub(crate) async fn running(&self, name: &str) -> Value {
         self.wait(name, "running", |pod| pod["status"]["phase"] == "Running").await
+    }
+
+    /// Waits until the log is just that.
+    pub(crate) async fn logged(&self, name: &str, container: Option<&str>, expected: &str) {
+        self.running(name).await;
+        let parameters = LogParams { container: container.map(str::to_owned), ..LogParams::default() };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.pods().logs(name, &parameters).await.expect("log");
+            if log == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the log of {name} is {log:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) async fn gone(&self, name: &str) {

@@ -13,6 +13,7 @@ pub(crate) async fn run(cluster: &Cluster) {
     podinfo_runs_within_a_moment(cluster).await;
     graceful_termination(cluster).await;
     ready_by_its_probe(cluster).await;
+    started_by_its_probe(cluster).await;
     environment_and_files(cluster).await;
     init_containers_and_sidecars(cluster).await;
     jobs_end(cluster).await;
@@ -92,9 +93,9 @@ async fn graceful_termination(cluster: &Cluster) {
     cluster.event("quick-0", "Killing: Stopping container podinfo").await;
     // A program that ignores SIGTERM is killed after its time.
     let spec = json!({"containers": [{"name": "deaf", "image": "nginx",
-        "command": ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}]});
+        "command": ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"]}]});
     cluster.create("deaf", spec).await;
-    cluster.running("deaf").await;
+    cluster.logged("deaf", None, "deaf\n").await;
     let begun = Instant::now();
     cluster.delete("deaf", 1).await;
     let elapsed = begun.elapsed();
@@ -133,6 +134,27 @@ fn post(address: &str, path: &str) {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("answer");
     assert!(text.starts_with("HTTP/1.1 202"), "{text}");
+}
+
+/// Not ready before it is started, by a command; then by a port's name.
+async fn started_by_its_probe(cluster: &Cluster) {
+    let spec = json!({"containers": [{
+        "name": "main", "image": "nginx", "ports": [{"name": "web", "containerPort": 80}],
+        "startupProbe": {"exec": {"command": ["test", "-e", "/tmp/started"]}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1},
+    }]});
+    cluster.create("slow", spec).await;
+    cluster.running("slow").await;
+    cluster.event("slow", "Unhealthy: Startup probe failed:").await;
+    let pod = serde_json::to_value(cluster.pods().get("slow").await.expect("there")).expect("JSON");
+    let container = &pod["status"]["containerStatuses"][0];
+    assert_eq!((&container["started"], &container["ready"]), (&json!(false), &json!(false)));
+    let parameters = kube::api::AttachParams::default().stderr(false);
+    let touch = cluster.pods().exec("slow", ["touch", "/tmp/started"], &parameters).await.expect("exec");
+    touch.join().await.expect("done");
+    let ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+    cluster.wait("slow", "ready", ready).await;
+    cluster.delete("slow", 1).await;
 }
 
 async fn environment_and_files(cluster: &Cluster) {
@@ -185,12 +207,7 @@ async fn init_containers_and_sidecars(cluster: &Cluster) {
     assert_eq!(pod["status"]["phase"], "Pending");
     assert_eq!(condition(&pod, "Initialized"), "False");
     cluster.running("ordered").await;
-    let parameters = LogParams { container: Some("main".to_owned()), ..LogParams::default() };
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while cluster.pods().logs("ordered", &parameters).await.expect("log") != "first\nside\n" {
-        assert!(Instant::now() < deadline, "init containers did not run in order");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cluster.logged("ordered", Some("main"), "first\nside\n").await;
     cluster.delete("ordered", 1).await;
 }
 
