@@ -1,7 +1,7 @@
 //! The node's part of Kubernetes: registers the Node, watches its pods, runs them and reports on them.
 //!
-//! One task follows the API and gives each pod a worker of its own ([`worker`]); a pod's containers are actors that
-//! write into shared records ([`record`]), from which the status is computed ([`status`]) and patched whenever it
+//! One task follows the API and gives each pod a worker of its own (`worker`); a pod's containers are actors that
+//! write into shared records (`record`), from which the status is computed (`status`) and patched whenever it
 //! differs from what was written last. Nothing polls. What it refuses: images that are not built in, host
 //! namespaces, volumes that reach the host.
 

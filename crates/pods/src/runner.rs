@@ -3,8 +3,8 @@
 //! The program re-executes itself as this helper ([`main`], dispatched before anything else), because a process
 //! with threads cannot safely fork into namespaces. A [`protocol::Request`] arrives on a socket; what happened
 //! goes back on it, each failure with its step and errno. For a container: join the pod's network namespace, new
-//! mount, PID, UTS, IPC and cgroup namespaces, a root of few read-only folders ([`rootfs`]), fewer privileges
-//! ([`privileges`]), then an init that forwards signals and reaps ([`init`]). The helper itself is gone after
+//! mount, PID, UTS, IPC and cgroup namespaces, a root of few read-only folders (`rootfs`), fewer privileges
+//! (`privileges`), then an init that forwards signals and reaps (`init`). The helper itself is gone after
 //! about two milliseconds. It decides nothing: what to run, and with which limits, is in the request.
 
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 //! The user namespace in which an ordinary user is root over the namespaces that it makes.
 //!
 //! [`enter`] must run before the program has a second thread (the kernel refuses it afterwards). Root with the
-//! needed capabilities stays where it is. [`probe`] tries each thing that the embedded cluster needs, in a child
+//! needed capabilities stays where it is. [`probe()`] tries each thing that the embedded cluster needs, in a child
 //! process, and names the remedy of what failed: some systems allow the user namespace and refuse the rest.
 
 use std::{fs, io};

@@ -2,7 +2,7 @@
 //!
 //! The kernel sends the parent-death signal when the parent *thread* ends. So all helpers are spawned by one
 //! thread that ends only with the process, and a killed node takes its containers along. Needs a tokio runtime
-//! with I/O; the queue to the thread holds at most [`QUEUE`] starts.
+//! with I/O; the queue to the thread holds at most 64 starts.
 
 use std::io::{self, Write};
 use std::net::Shutdown;

@@ -150,8 +150,8 @@ async fn started_by_its_probe(cluster: &Cluster) {
     let container = &pod["status"]["containerStatuses"][0];
     assert_eq!((&container["started"], &container["ready"]), (&json!(false), &json!(false)));
     let parameters = kube::api::AttachParams::default().stderr(false);
-    let touch = cluster.pods().exec("slow", ["touch", "/tmp/started"], &parameters).await.expect("exec");
-    touch.join().await.expect("done");
+    let mut touch = cluster.pods().exec("slow", ["touch", "/tmp/started"], &parameters).await.expect("exec");
+    touch.take_status().expect("status").await.expect("done");
     let ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
     cluster.wait("slow", "ready", ready).await;
     cluster.delete("slow", 1).await;
