@@ -4,10 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::{
-    Step, find,
-    parse::{literal, parse_path},
-};
+use super::{Step, find, parse::parse_path, quote::literal};
 
 /// A comparison, or the existence of a path.
 #[derive(Clone, Debug, PartialEq)]

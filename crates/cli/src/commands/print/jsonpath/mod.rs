@@ -7,6 +7,7 @@
 mod evaluate;
 mod filter;
 mod parse;
+mod quote;
 
 use serde_json::Value;
 

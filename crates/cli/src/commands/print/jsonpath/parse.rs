@@ -1,6 +1,10 @@
 //! From template text to nodes and steps.
 
-use super::{Node, filter::Filter};
+use super::{
+    Node,
+    filter::Filter,
+    quote::{quoted, quoted_end, split_outside_quotes, unquote},
+};
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,37 +93,6 @@ fn pieces(action: &str) -> Result<Vec<Node>, String> {
         rest = rest[length..].trim_start();
     }
     Ok(nodes)
-}
-
-fn quoted_end(text: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    for (at, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            other if other == quote => return Some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
-fn unquote(text: &str) -> String {
-    let mut out = String::new();
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (character, character == '\\') {
-            (_, true) => match characters.next() {
-                Some('n') => out.push('\n'),
-                Some('t') => out.push('\t'),
-                Some('r') => out.push('\r'),
-                Some(other) => out.push(other),
-                None => out.push('\\'),
-            },
-            (other, false) => out.push(other),
-        }
-    }
-    out
 }
 
 /// A path ends at a blank or a quote outside of brackets.
@@ -248,11 +221,6 @@ fn bracket(inner: &str) -> Result<Step, String> {
     slice(inner).ok_or_else(|| format!("invalid array index {inner}"))
 }
 
-fn quoted(text: &str) -> Option<&str> {
-    let inner = |quote: char| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    inner('\'').or_else(|| inner('"'))
-}
-
 fn slice(inner: &str) -> Option<Step> {
     let number = |text: &str| if text.is_empty() { Some(None) } else { text.parse::<i64>().ok().map(Some) };
     let parts: Vec<&str> = inner.split(':').map(str::trim).collect();
@@ -269,38 +237,5 @@ fn slice(inner: &str) -> Option<Step> {
             Some(Step::Slice { start: number(start)?, end: number(end)?, step, single: false })
         }
         _ => None,
-    }
-}
-
-/// Splits at a character outside of quotes.
-pub(super) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut quote = None;
-    let mut from = 0;
-    for (at, character) in text.char_indices() {
-        match (quote, character) {
-            (Some(open), close) if open == close => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(character),
-            (None, other) if other == separator => {
-                parts.push(&text[from..at]);
-                from = at + separator.len_utf8();
-            }
-            (None, _) => {}
-        }
-    }
-    parts.push(&text[from..]);
-    parts
-}
-
-/// A literal of a filter: quoted text, number or bool.
-pub(super) fn literal(text: &str) -> Option<serde_json::Value> {
-    if let Some(inner) = quoted(text) {
-        return Some(serde_json::Value::String(unquote(inner)));
-    }
-    match text {
-        "true" => Some(true.into()),
-        "false" => Some(false.into()),
-        _ => text.parse::<i64>().map(Into::into).ok().or_else(|| text.parse::<f64>().ok().map(Into::into)),
     }
 }
