@@ -1,12 +1,13 @@
 //! Measures Sluice on this machine and prints the figures as Markdown tables. Never touches the host's own
 //! namespaces: what needs a kernel's tables makes a network namespace of its own.
 //!
-//! `cargo run --release -p bench -- kernel-load`, `… -- connections`
+//! `cargo run --release -p bench -- lab`, `… -- kernel-load`, `… -- connections`
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
 mod connections;
 mod kernel_load;
+mod lab;
 mod measure;
 mod namespace;
 mod objects;
@@ -15,6 +16,10 @@ use anyhow::{Result, bail};
 
 /// What can be measured, with a line on each.
 const BENCHES: &[(&str, &str)] = &[
+    (
+        "lab",
+        "the program as a whole: start, idle cost, size, requests through a service's address; [--sluice PATH]",
+    ),
     ("kernel-load", "1,000 and 10,000 services × 5 endpoints into nftables, and one more change"),
     (
         "connections",
@@ -23,7 +28,11 @@ const BENCHES: &[(&str, &str)] = &[
 ];
 
 fn main() -> Result<()> {
-    match std::env::args().nth(1).as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    match arguments.first().map(String::as_str) {
+        Some("lab") => lab::run(rest),
+        Some(lab::CLIENT) => lab::run_client(rest),
         Some("kernel-load") => kernel_load::run(),
         Some("connections") => connections::run(),
         other => {
