@@ -18,26 +18,45 @@ pub(crate) use client::{SUBCOMMAND as CLIENT, run as run_client};
 
 use crate::measure::print_table;
 
-/// Measures everything and prints one table.
+/// What a run measures unless told otherwise.
+const PARTS: [&str; 3] = ["start", "idle", "requests"];
+
+/// Measures the parts that are asked for and prints their tables.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let sluice = program(arguments)?;
+    let (sluice, parts) = read(arguments)?;
+    let asked = |part: &str| parts.iter().any(|asked| asked == part);
     let mut rows = vec![size(&sluice)?];
-    rows.extend(start::measure(&sluice)?);
-    rows.extend(idle::measure(&sluice)?);
-    print_table(&["what", "measured", "lowest to highest", "target"], &rows);
-    println!();
-    requests::measure(&sluice)
+    if asked("start") {
+        rows.extend(start::measure(&sluice)?);
+    }
+    if asked("idle") {
+        rows.extend(idle::measure(&sluice)?);
+    }
+    print_table(&["what", "measured", "range or parts", "target"], &rows);
+    if asked("requests") {
+        println!();
+        requests::measure(&sluice)?;
+    }
+    Ok(())
 }
 
-/// The program to measure: `--sluice PATH`, or the one beside this one.
-fn program(arguments: &[String]) -> Result<PathBuf> {
-    let path = match arguments {
-        [] => std::env::current_exe()?.with_file_name("sluice"),
-        [flag, path] if flag == "--sluice" => PathBuf::from(path),
-        other => bail!("lab takes [--sluice PATH], not {}", other.join(" ")),
-    };
+/// The program to measure, `--sluice PATH` or the one beside this one, and the parts.
+fn read(arguments: &[String]) -> Result<(PathBuf, Vec<String>)> {
+    let mut path = std::env::current_exe()?.with_file_name("sluice");
+    let mut parts = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--sluice" => path = arguments.next().context("--sluice takes a path")?.into(),
+            part if PARTS.contains(&part) => parts.push(part.to_owned()),
+            other => bail!("lab takes {} and --sluice PATH, not {other}", PARTS.join(", ")),
+        }
+    }
+    if parts.is_empty() {
+        parts = PARTS.map(str::to_owned).into();
+    }
     ensure!(path.is_file(), "there is no {}; build it: cargo build --release", path.display());
-    std::path::absolute(&path).context("the program's path")
+    Ok((std::path::absolute(&path).context("the program's path")?, parts))
 }
 
 fn size(sluice: &Path) -> Result<Vec<String>> {

@@ -29,22 +29,17 @@ pub(super) fn ends_with_us(command: &mut Command) -> &mut Command {
 /// A running cluster, stopped when dropped.
 pub(super) struct Cluster {
     sluice: PathBuf,
-    folder: PathBuf,
     child: Child,
+    kubeconfig: String,
 }
 
 impl Cluster {
     /// Starts one and waits until its nodes are ready.
     pub(super) fn start(sluice: &Path) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
-        std::fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
         let mut command = Command::new(sluice);
-        command.args(["up", "--api-port", "0", "--kubeconfig"]).arg(folder.join("kubeconfig"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = ends_with_us(&mut command).spawn();
-        let child =
-            child.inspect_err(|_| drop(std::fs::remove_dir(&folder))).context("starting sluice up")?;
-        let mut cluster = Self { sluice: sluice.to_owned(), folder, child };
+        command.args(["up", "--api-port", "0"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = ends_with_us(&mut command).spawn().context("starting sluice up")?;
+        let mut cluster = Self { sluice: sluice.to_owned(), child, kubeconfig: String::new() };
         cluster.wait_for_nodes()?;
         Ok(cluster)
     }
@@ -52,7 +47,13 @@ impl Cluster {
     fn wait_for_nodes(&mut self) -> Result<()> {
         let output = self.child.stdout.take().context("sluice up has no output")?;
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        ensure!(lines.any(|line| line.contains("nodes ready")), "the nodes of sluice up do not get ready");
+        let ready = lines.any(|line| {
+            if let Some(path) = line.trim().strip_prefix("export KUBECONFIG=") {
+                path.clone_into(&mut self.kubeconfig);
+            }
+            line.contains("nodes ready")
+        });
+        ensure!(ready && !self.kubeconfig.is_empty(), "the nodes of sluice up do not get ready");
         // Later lines must have a reader: the program would else end at a broken pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(())
@@ -60,12 +61,24 @@ impl Cluster {
 
     /// Runs a verb; what it printed.
     pub(super) fn verb(&self, arguments: &[&str]) -> Result<String> {
+        self.verb_with(arguments, "")
+    }
+
+    /// Applies a manifest.
+    pub(super) fn apply(&self, manifest: &str) -> Result<()> {
+        self.verb_with(&["apply", "-f", "-"], manifest).map(drop)
+    }
+
+    fn verb_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let name = format!("sluice {}", arguments.join(" "));
         let mut command = Command::new(&self.sluice);
-        command.args(arguments).env("KUBECONFIG", self.folder.join("kubeconfig")).stdin(Stdio::null());
-        let output = command.output().with_context(|| format!("running sluice {}", arguments.join(" ")))?;
+        command.args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("running {name}"))?;
+        child.stdin.take().context("a verb without input")?.write_all(input.as_bytes())?;
+        let output = child.wait_with_output().with_context(|| format!("waiting for {name}"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let failed = || format!("sluice {}: {}", arguments.join(" "), text(&output.stderr).trim());
-        ensure!(output.status.success(), failed());
+        ensure!(output.status.success(), "{name}: {}", text(&output.stderr).trim());
         Ok(text(&output.stdout))
     }
 
@@ -73,13 +86,6 @@ impl Cluster {
     pub(super) fn json(&self, arguments: &[&str]) -> Result<Value> {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
         Ok(serde_json::from_str(&self.verb(&arguments)?)?)
-    }
-
-    /// Applies a manifest.
-    pub(super) fn apply(&self, manifest: &str) -> Result<()> {
-        let path = self.folder.join("manifest.yaml");
-        std::fs::File::create(&path).and_then(|mut file| file.write_all(manifest.as_bytes()))?;
-        self.verb(&["apply", "-f", &path.to_string_lossy()]).map(drop)
     }
 
     /// Waits until there are `count` pods and all are ready, and each of the Services has an endpoint.
@@ -134,9 +140,8 @@ pub(super) struct Tree {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // It may have ended already; what cannot be removed is in the folder for temporary files.
+        // It may have ended already.
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -43,23 +43,25 @@ pub(super) fn measure(sluice: &Path) -> Result<()> {
 }
 
 fn manifest() -> String {
-    let client = |name: &str| {
-        format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, \
-             spec: {{nodeName: worker-1, containers: [{{name: nginx, image: nginx}}]}}}}\n"
-        )
-    };
-    let server = |(name, node): (&str, &str)| {
-        format!(
-            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, \
-             spec: {{selector: {{app: {name}}}, ports: [{{port: 80, targetPort: 9898}}]}}}}\n---\n\
-             {{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, \
-             spec: {{nodeName: {node}, containers: [{{name: podinfo, image: podinfo}}]}}}}\n"
-        )
-    };
     let [near, far] = SERVICES.map(|(name, _)| name);
-    let parts = [CLIENTS.map(client), [server((near, "worker-1")), server((far, "worker-2"))]];
-    parts.concat().join("---\n")
+    let clients = CLIENTS.map(|name| pod(name, "worker-1", "nginx"));
+    let servers = [(near, "worker-1"), (far, "worker-2")].map(|(name, node)| server(name, node));
+    [clients, servers].concat().join("---\n")
+}
+
+fn pod(name: &str, node: &str, image: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\n\
+         spec: {{nodeName: {node}, containers: [{{name: server, image: {image}}}]}}\n"
+    )
+}
+
+fn server(name: &str, node: &str) -> String {
+    let service = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
+         spec: {{selector: {{app: {name}}}, ports: [{{port: 80, targetPort: 9898}}]}}\n"
+    );
+    format!("{service}---\n{}", pod(name, node, "podinfo"))
 }
 
 fn clients(cluster: &Cluster) -> Result<[Client; 2]> {
