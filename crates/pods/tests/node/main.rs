@@ -12,10 +12,14 @@ mod failures;
 mod lives;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 
 use cluster::Cluster;
+
+/// Of one run. Steps have limits of their own; this one is for a request that is never answered.
+const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
     if let Some(code) = pods::dispatch() {
@@ -29,13 +33,14 @@ fn main() -> ExitCode {
     support::as_root_and_as_user();
     unshare(CloneFlags::CLONE_NEWNET).expect("the wire's namespace");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    runtime.block_on(async {
+    let all = async {
         let cluster = Cluster::start().await;
         lives::run(&cluster).await;
         exec::run(&cluster).await;
         failures::run(&cluster).await;
         failures::stop(&cluster).await;
-    });
+    };
+    runtime.block_on(async { tokio::time::timeout(LIMIT, all).await }).expect("the test ends in time");
     println!("node: ok");
     ExitCode::SUCCESS
 }
