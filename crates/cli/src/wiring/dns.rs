@@ -1,6 +1,6 @@
 //! `sluice dns`: the cluster's DNS alone, in CoreDNS's place, on the addresses that it is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::agent::{self, Agent, Config, DnsConfig};
@@ -25,9 +25,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     agent::stay(async move {
         let client = args.api.connect().await?;
-        let own: Vec<IpAddr> = args.listen.iter().map(SocketAddr::ip).collect();
-        let upstreams =
-            if args.upstream.is_empty() { dns::resolv_conf::host_upstreams(&own) } else { args.upstream };
+        let upstreams = (!args.upstream.is_empty()).then_some(args.upstream);
         let dns = DnsConfig { domain: args.dns_domain, listen: args.listen, upstreams };
         let config = Config { node: String::new(), service_cidrs: Vec::new(), proxy: false, dns: Some(dns) };
         Agent::start(client, config).await

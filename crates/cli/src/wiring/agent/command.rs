@@ -143,8 +143,7 @@ impl DnsFlags {
         let own = node_address(client, node).await?;
         let listen: Vec<SocketAddr> =
             [address, own].map(|address| SocketAddr::from((address, DNS_PORT))).to_vec();
-        let upstreams = dns::resolv_conf::host_upstreams(&[address, own]);
-        Ok(DnsConfig { domain: self.dns_domain.clone(), listen, upstreams })
+        Ok(DnsConfig { domain: self.dns_domain.clone(), listen, upstreams: None })
     }
 }
 

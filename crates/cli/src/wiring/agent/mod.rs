@@ -50,8 +50,8 @@ pub(crate) struct DnsConfig {
     pub(crate) domain: String,
     /// Where it listens: the cluster's DNS address, local to this node, and the node's own address.
     pub(crate) listen: Vec<SocketAddr>,
-    /// Resolvers for names outside of the cluster.
-    pub(crate) upstreams: Vec<SocketAddr>,
+    /// Resolvers for names outside of the cluster; `None`: the host's, as they change.
+    pub(crate) upstreams: Option<Vec<SocketAddr>>,
 }
 
 impl Config {
@@ -66,7 +66,7 @@ impl Config {
             dns: Some(DnsConfig {
                 domain: node.dns_domain.clone(),
                 listen: listen.to_vec(),
-                upstreams: vec![(node.gateway, DNS_PORT).into()],
+                upstreams: Some(vec![(node.gateway, DNS_PORT).into()]),
             }),
         }
     }

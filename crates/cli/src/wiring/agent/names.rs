@@ -1,5 +1,6 @@
 //! The DNS half: each update of the model becomes the next zone, which is published whole.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,11 +31,16 @@ impl Names {
             .with_context(|| format!("the DNS domain {:?} is not a name", config.domain))?;
         zone.ttl = TTL_SECONDS;
         zone.pods = dns::zone::Pods::Insecure;
-        zone.local_addresses = config.listen.iter().map(std::net::SocketAddr::ip).collect();
+        zone.local_addresses = config.listen.iter().map(SocketAddr::ip).collect();
         let zone = Arc::new(Zone::empty(Arc::new(zone)));
         let sockets = config.listen.iter().map(|address| Sockets::bind(*address, WORKERS));
         let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
-        let server = Arc::new(Server::start(Arc::clone(&zone), config.upstreams.clone(), sockets)?);
+        let server = Server::start(Arc::clone(&zone), config.upstreams.clone().unwrap_or_default(), sockets)?;
+        if config.upstreams.is_none() {
+            let own: Vec<IpAddr> = config.listen.iter().map(SocketAddr::ip).collect();
+            server.follow_upstreams(move || dns::resolv_conf::host_upstreams(&own));
+        }
+        let server = Arc::new(server);
         stages.set_dns(Arc::clone(&server));
         Ok(Self { server, zone, stages })
     }
