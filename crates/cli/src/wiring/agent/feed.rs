@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::slot::{Slot, Update};
 
 /// One event of any of the four kinds.
+#[allow(clippy::large_enum_variant, reason = "one exists at a time, between the watch and the model")]
 enum Input {
     Service(Event<Service>),
     Slice(Event<EndpointSlice>),
