@@ -118,21 +118,22 @@ async fn route(node: Arc<Node>, request: Request<Incoming>) -> Response<Body> {
         ["containerLogs", namespace, pod, container] if is_get => {
             match node.registry.find(namespace, pod, container) {
                 Some(record) => logs::answer(&record, request.uri().query(), pod),
-                None => not_found(container),
+                None => text(StatusCode::NOT_FOUND, &missing(container)),
             }
         }
         ["exec", namespace, pod, container] if is_get || request.method() == Method::POST => {
-            match node.registry.find(namespace, pod, container) {
-                Some(Record { running: Some(running), .. }) => exec::answer(node, running, request),
-                _ => not_found(container),
-            }
+            let running = match node.registry.find(namespace, pod, container) {
+                Some(Record { running: Some(running), .. }) => Ok(running),
+                _ => Err(missing(container)),
+            };
+            exec::answer(node, running, request)
         }
         _ => text(StatusCode::NOT_FOUND, "404 page not found"),
     }
 }
 
-fn not_found(container: &str) -> Response<Body> {
-    text(StatusCode::NOT_FOUND, &format!("container not found (\"{container}\")"))
+fn missing(container: &str) -> String {
+    format!("container not found (\"{container}\")")
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Body> {

@@ -65,6 +65,9 @@ impl Actor {
                 return good;
             }
             self.wait_to_restart(backoff.after(begun.elapsed())).await;
+            if !self.stopping() {
+                self.context.records.update(self.index, |record| record.restarts += 1);
+            }
         }
     }
 
@@ -182,7 +185,6 @@ impl Actor {
             if let State::Terminated(end) = &record.state {
                 record.last = Some(end.clone());
             }
-            record.restarts += 1;
         });
         if wait.is_zero() {
             return;

@@ -17,8 +17,13 @@ use crate::kubelet::{Node, Running};
 /// Newest first. v5 adds closing a single stream, which is how standard input ends.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
-/// Upgrades the connection and runs the session on it.
-pub(super) fn answer(node: Arc<Node>, container: Running, request: Request<Incoming>) -> Response<Body> {
+/// Upgrades the connection and runs the session on it. That a container does not run is told in the session: a client
+/// that is refused the upgrade would try an older protocol, and then report that instead.
+pub(super) fn answer(
+    node: Arc<Node>,
+    container: Result<Running, String>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let query = Query::parse(request.uri().query());
     // The kubelet's own names, and the API's.
     let wishes = Wishes {

@@ -27,6 +27,12 @@ pub(super) fn answer(record: &Record, query: Option<&str>, pod: &str) -> Respons
                 format!("previous terminated container \"{name}\" in pod \"{pod}\" not found")
             }
             State::Waiting { reason, .. } => {
+                // The kubelet's words for the two that are about images.
+                let reason = match *reason {
+                    "ErrImagePull" => "image can't be pulled",
+                    "ImagePullBackOff" => "trying and failing to pull image",
+                    other => other,
+                };
                 format!("container \"{name}\" in pod \"{pod}\" is waiting to start: {reason}")
             }
             _ => format!("container \"{name}\" in pod \"{pod}\" has no log"),

@@ -53,16 +53,23 @@ struct Streams {
 type Input = Box<dyn AsyncWrite + Send + Unpin>;
 type Output = Box<dyn AsyncRead + Send + Unpin>;
 
-/// Runs the command and the conversation to their end.
-pub(super) async fn run<S>(node: Arc<Node>, container: Running, wishes: Wishes, socket: WebSocketStream<S>)
-where
+/// Runs the command and the conversation to their end, or says why there is no container for it.
+pub(super) async fn run<S>(
+    node: Arc<Node>,
+    container: Result<Running, String>,
+    wishes: Wishes,
+    socket: WebSocketStream<S>,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sink, stream) = socket.split();
-    let result = match converse(&node, &container, &wishes, &mut sink, stream).await {
-        Ok(Some(code)) => exit_status(code),
-        Ok(None) => return,
-        Err(message) => failure(&message),
+    let result = match container {
+        Err(missing) => failure(&format!("unable to upgrade connection: {missing}")),
+        Ok(container) => match converse(&node, &container, &wishes, &mut sink, stream).await {
+            Ok(Some(code)) => exit_status(code),
+            Ok(None) => return,
+            Err(message) => failure(&format!("error executing command in container: {message}")),
+        },
     };
     let text = serde_json::to_vec(&result).unwrap_or_default();
     if send(&mut sink, RESULT, &text).await.is_ok() {
@@ -254,7 +261,6 @@ fn exit_status(code: i32) -> Value {
 
 /// Its result of one that could not be started.
 fn failure(message: &str) -> Value {
-    let message = format!("error executing command in container: {message}");
     json!({
         "metadata": {},
         "status": "Failure",
