@@ -8,6 +8,7 @@
 
 mod action;
 mod bootstrap;
+mod call_error;
 mod claim;
 mod cluster;
 mod cluster_dns;

@@ -15,11 +15,15 @@ const CERTIFICATE: &str = "ca.crt";
 const KEY: &str = "ca.key";
 
 /// The certificate's PEM and the key, or None if there are none yet.
+///
+/// # Errors
+/// Also for a certificate whose key is lost: a new authority would be one that no client of this cluster trusts.
 pub(super) fn load(data_dir: &Path) -> Result<Option<(String, KeyPair)>, Error> {
     let (cert_path, key_path) = (data_dir.join(CERTIFICATE), data_dir.join(KEY));
-    let (Some(cert_pem), Some(key_pem)) = (read(&cert_path)?, read(&key_path)?) else {
+    let Some(cert_pem) = read(&cert_path)? else {
         return Ok(None);
     };
+    let key_pem = read(&key_path)?.ok_or_else(|| damaged(&key_path, "it is missing beside ca.crt"))?;
     let key =
         KeyPair::from_pem(&key_pem).map_err(|_| damaged(&key_path, "it is not a private key in PEM"))?;
     let cert = CertificateDer::from_pem_slice(cert_pem.as_bytes())

@@ -121,11 +121,12 @@ async fn send(
     let (kind, name) = (target.kind, full_name(target));
     let request = request.map_err(|source| RequestError::Build { kind, name: name.clone(), source })?;
     let sent = client.request_text(request).await.map(drop);
-    sent.map_err(|source| RequestError::Call { verb, kind, name, source: Box::new(source) })
+    sent.map_err(|source| RequestError::Call { verb, kind, name, source: source.into() })
 }
 
 fn full_name(target: &Target) -> String {
-    format!("{}/{}", target.key.namespace, target.key.name)
+    let key = &target.key;
+    if key.namespace.is_empty() { key.name.clone() } else { format!("{}/{}", key.namespace, key.name) }
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {

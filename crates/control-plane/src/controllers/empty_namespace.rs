@@ -105,10 +105,5 @@ async fn finalize(executor: &Executor, target: &Target) -> Result<(), RequestErr
 }
 
 fn call_error(verb: &'static str, namespace: &Target, source: kube::Error) -> RequestError {
-    RequestError::Call {
-        verb,
-        kind: namespace.kind,
-        name: namespace.key.name.clone(),
-        source: Box::new(source),
-    }
+    RequestError::Call { verb, kind: namespace.kind, name: namespace.key.name.clone(), source: source.into() }
 }

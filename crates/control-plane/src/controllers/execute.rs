@@ -16,6 +16,7 @@ use kube::core::Request;
 use serde_json::Value;
 
 use super::action::{Action, Note, Verb};
+use super::call_error::CallError;
 use super::object::{Key, Kind, Object, Target};
 use super::recorder::Recorder;
 use super::{collect, empty_namespace};
@@ -51,7 +52,7 @@ pub(crate) enum RequestError {
         kind: Kind,
         name: String,
         #[source]
-        source: Box<kube::Error>,
+        source: CallError,
     },
     /// An object could not be written as JSON, or the answer could not be read.
     #[error("{kind:?} {name} does not fit its type")]
@@ -239,7 +240,7 @@ impl Executor {
             verb,
             kind: target.kind,
             name: name(),
-            source: Box::new(source),
+            source: source.into(),
         })?;
         Ok(target.kind.decode(&text).ok())
     }
