@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::agent::status::PORT;
-use super::enter;
+use super::{enter, maybe_empty_path};
 
 /// Arguments of `sluice dump`.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     /// Which cluster, when several run: the kubeconfig that it wrote
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", value_parser = maybe_empty_path())]
     kubeconfig: Option<PathBuf>,
 }
 

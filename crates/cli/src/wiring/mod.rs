@@ -20,6 +20,7 @@ pub(crate) mod up;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// A command of the cluster on this machine.
 #[derive(Debug, Subcommand)]
@@ -69,6 +70,11 @@ pub(crate) fn run(command: Command) -> ExitCode {
 /// Called first of all in `main`: a helper is single-threaded and must not have run anything before.
 pub(crate) fn run_as_helper() -> Option<ExitCode> {
     pods::dispatch()
+}
+
+/// A path that may be empty, which names nothing: `KUBECONFIG=` means the same as none, as with kubectl.
+fn maybe_empty_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// The kubeconfig of the cluster that runs on this machine, the newest if there are several: where the verbs look when

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::agent::{self, Agent};
-use super::{cluster, enter, logging};
+use super::{cluster, enter, logging, maybe_empty_path};
 
 /// Arguments of `sluice node`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ struct ShellArgs {
     /// Name of the node, such as worker-1
     node: String,
     /// Which cluster, when several run: the kubeconfig that it wrote
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", value_parser = maybe_empty_path())]
     kubeconfig: Option<std::path::PathBuf>,
     /// Run this instead of a shell
     #[arg(last = true)]

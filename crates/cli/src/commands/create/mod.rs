@@ -156,7 +156,8 @@ async fn generated(
     let created = post(&session, resource, &session.namespace, &object, telling.dry_run, "Strict")
         .await
         .map_err(|error| {
-            if matches!(error, Failure::Server(_)) {
+            // kubectl's `create namespace` alone adds no words of its own.
+            if matches!(error, Failure::Server(_)) && resource.kind != "Namespace" {
                 Failure::usage(format!("failed to create {what}: {}", error.sentence()))
             } else {
                 error

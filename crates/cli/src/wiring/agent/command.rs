@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::{Agent, Config, DNS_PORT, DnsConfig};
-use crate::wiring::logging;
+use crate::wiring::{logging, maybe_empty_path};
 
 /// Arguments of `sluice agent`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApiFlags {
     /// Kubeconfig of the cluster [default: the one that a pod is given]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", value_parser = maybe_empty_path())]
     kubeconfig: Option<PathBuf>,
 }
 
@@ -98,7 +98,8 @@ pub(crate) fn node_name(asked: Option<String>) -> anyhow::Result<String> {
 impl ApiFlags {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        let config = match &self.kubeconfig {
+        let named = self.kubeconfig.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let config = match named {
             Some(file) => {
                 let read =
                     Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;

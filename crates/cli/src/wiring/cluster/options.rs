@@ -127,9 +127,20 @@ impl Options {
     }
 }
 
-/// Refuses `10.96.1.2/16`: a subnet is named by its first address.
+/// Address ranges that no packet between hosts may carry (RFC 6890).
+const NOT_FOR_HOSTS: [Ipv4Net; 4] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+/// Refuses `10.96.1.2/16`, for a subnet is named by its first address, and ranges that are nobody's.
 fn network(flag: &str, cidr: Ipv4Net) -> anyhow::Result<Ipv4Net> {
     ensure!(cidr.addr() == cidr.network(), "{flag} {cidr}: did you mean {}?", cidr.trunc());
+    if let Some(range) = NOT_FOR_HOSTS.iter().find(|range| range.contains(&cidr) || cidr.contains(*range)) {
+        bail!("{flag} {cidr}: {range} is no range for hosts; choose one in 10.0.0.0/8, for example");
+    }
     Ok(cidr)
 }
 
@@ -176,6 +187,8 @@ mod tests {
             ("10.96.0.0/16", "10.244.0.0/24", "cluster.local", "between /8 and /16"),
             ("10.96.0.0/16", "10.0.0.0/8", "cluster.local", "overlaps --pod-cidr"),
             ("172.16.0.0/12", "10.244.0.0/16", "cluster.local", "overlaps the nodes' subnet"),
+            ("10.96.0.0/16", "127.0.0.0/16", "cluster.local", "127.0.0.0/8 is no range for hosts"),
+            ("239.0.0.0/16", "10.244.0.0/16", "cluster.local", "224.0.0.0/3 is no range for hosts"),
             ("10.96.0.0/16", "10.244.0.0/16", "Cluster.local", "is not a DNS name"),
             ("10.96.0.0/16", "10.244.0.0/16", "a..b", "is not a DNS name"),
         ] {

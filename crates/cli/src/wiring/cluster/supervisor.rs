@@ -73,7 +73,11 @@ impl Supervisor {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let patch = Patch::Strategic(&not_ready);
         if let Err(error) = nodes.patch_status(&self.config.name, &PatchParams::default(), &patch).await {
-            warn!("marking node {} as not ready: {error}", self.config.name);
+            let why = match error {
+                kube::Error::Api(status) => status.message,
+                other => other.to_string(),
+            };
+            warn!("marking node {} as not ready: {why}", self.config.name);
         }
     }
 }
