@@ -54,9 +54,7 @@ impl ConnectFlags {
             }
             return Kubeconfig::read_from(path).map_err(failed);
         }
-        if std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty())
-            && let Some(merged) = Kubeconfig::from_env().map_err(failed)?
-        {
+        if let Some(merged) = from_environment()? {
             return Ok(merged);
         }
         let candidates = [wiring::default_kubeconfig(), home_kubeconfig()];
@@ -67,6 +65,24 @@ impl ConnectFlags {
         })?;
         Kubeconfig::read_from(found).map_err(failed)
     }
+}
+
+/// The files that `KUBECONFIG` names, merged; those that are not there are passed over if there is another.
+fn from_environment() -> Result<Option<Kubeconfig>, Failure> {
+    let value = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> =
+        std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect();
+    let Some(first) = named.first() else {
+        return Ok(None);
+    };
+    let present: Vec<&PathBuf> = named.iter().filter(|path| path.exists()).collect();
+    if present.is_empty() {
+        return Err(Failure::usage(format!("stat {}: no such file or directory", first.display())));
+    }
+    let merged = present
+        .into_iter()
+        .try_fold(Kubeconfig::default(), |merged, path| merged.merge(Kubeconfig::read_from(path)?));
+    merged.map(Some).map_err(|error| Failure::usage(chain(&error)))
 }
 
 fn home_kubeconfig() -> Option<PathBuf> {

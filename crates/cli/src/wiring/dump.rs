@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// The stage
     #[arg(value_enum)]
     stage: Stage,
-    /// Node of the cluster on this machine; without it, the agent in this very network namespace
+    /// Node of the cluster on this machine; without it, the agent in this very network namespace, else the first node
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     /// Which cluster, when several run: the kubeconfig that it wrote
@@ -61,10 +61,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The node that is meant: the one asked for, else the first of the cluster on this machine, else (`None`) right here.
+/// The node that is meant: the one asked for, else an agent right here (`None`), else the first of the cluster on this
+/// machine.
 fn node(args: &Args) -> anyhow::Result<Option<String>> {
     if args.node.is_some() {
         return Ok(args.node.clone());
+    }
+    if TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).is_ok() {
+        return Ok(None);
     }
     Ok(enter::cluster(args.kubeconfig.as_deref()).ok().and_then(|record| record.nodes.into_keys().next()))
 }

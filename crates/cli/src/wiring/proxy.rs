@@ -31,6 +31,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 "--cluster-cidr {cidr} has no effect yet: traffic from outside of the pods keeps its source address"
             );
         }
+        agent::warn_without_node(&client, &node, "--hostname-override").await;
         let service_cidrs = args.subnets.resolve(&client).await;
         Agent::start(client, Config { node, service_cidrs, proxy: true, dns: None }).await
     })

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
@@ -82,7 +82,11 @@ pub(crate) fn stay(start: impl Future<Output = anyhow::Result<Agent>>) -> anyhow
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        info!("stopping; the rules stay, `sluice cleanup --rules` removes them");
+        if agent.leaves_rules() {
+            info!("stopping; the rules stay, `sluice cleanup --rules` removes them");
+        } else {
+            info!("stopping");
+        }
         agent.stop();
         Ok(ExitCode::SUCCESS)
     })
@@ -95,12 +99,23 @@ pub(crate) fn node_name(asked: Option<String>) -> anyhow::Result<String> {
     asked.map_or_else(|| host().map(|name| name.to_string_lossy().to_lowercase()), Ok)
 }
 
+/// The proxy works without its Node object, but then knows neither its zone nor which endpoints are its own.
+pub(crate) async fn warn_without_node(client: &Client, node: &str, flag: &str) {
+    // An API that does not answer is told by the watches.
+    if let Ok(None) = Api::<Node>::all(client.clone()).get_opt(node).await {
+        warn!(
+            "there is no Node {node} (see {flag}): until there is, every endpoint counts as another node's"
+        );
+    }
+}
+
 impl ApiFlags {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let named = self.kubeconfig.as_ref().filter(|path| !path.as_os_str().is_empty());
         let config = match named {
             Some(file) => {
+                ensure!(file.exists(), "stat {}: no such file or directory", file.display());
                 let read =
                     Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
                 kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?

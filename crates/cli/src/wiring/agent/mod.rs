@@ -24,7 +24,7 @@ use ipnet::IpNet;
 use kube::Client;
 use tokio::task::JoinHandle;
 
-pub(crate) use command::{ApiFlags, Args, SubnetFlags, node_name, run, stay};
+pub(crate) use command::{ApiFlags, Args, SubnetFlags, node_name, run, stay, warn_without_node};
 use names::Names;
 use proxy::Proxy;
 use slot::Slot;
@@ -80,6 +80,7 @@ pub(crate) struct Agent {
     slots: Vec<Arc<Slot>>,
     feed: JoinHandle<()>,
     status: JoinHandle<()>,
+    proxy: bool,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -99,7 +100,12 @@ impl Agent {
         }
         let feed = tokio::spawn(feed::feed(client, config.dns.is_some(), slots.clone()));
         let status = tokio::spawn(status::serve(listener, stages));
-        Ok(Self { slots, feed, status, threads })
+        Ok(Self { slots, feed, status, proxy: config.proxy, threads })
+    }
+
+    /// Whether rules stay in the kernel when it stops.
+    pub(crate) fn leaves_rules(&self) -> bool {
+        self.proxy
     }
 
     /// Stops: what is on its way is finished. The rules stay in the kernel, so that a restart loses nothing.
