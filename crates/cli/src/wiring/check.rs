@@ -11,7 +11,6 @@ use super::privileges;
 pub(crate) struct Args {}
 
 /// Runs the command. Exit code 1 when a cluster cannot run here.
-#[allow(clippy::print_stdout, reason = "what the command is asked to say")]
 pub(crate) fn run(_: Args) -> anyhow::Result<ExitCode> {
     let mut usable = true;
     for check in pods::userns::probe().context("probing namespaces")? {
@@ -28,12 +27,12 @@ pub(crate) fn run(_: Args) -> anyhow::Result<ExitCode> {
     }
     let cgroups = pods::cgroup::Hierarchy::detect();
     line(cgroups.limits_memory() && cgroups.limits_cpu(), "limits of containers", cgroups.describe());
-    println!();
+    say!();
     if usable {
-        println!("a cluster can run here: try `sluice demo`");
+        say!("a cluster can run here: try `sluice demo`");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("a cluster cannot run here; what to do is said above");
+    say!("a cluster cannot run here; what to do is said above");
     Ok(ExitCode::FAILURE)
 }
 
@@ -56,8 +55,7 @@ fn kernel_features() -> anyhow::Result<bool> {
     Ok(usable)
 }
 
-#[allow(clippy::print_stdout, reason = "what the command is asked to say")]
 fn line(works: bool, name: &str, remark: &str) {
     let mark = if works { "yes" } else { "NO " };
-    println!("{}", format!("{mark}  {name:<48} {remark}").trim_end());
+    say!("{}", format!("{mark}  {name:<48} {remark}").trim_end());
 }

@@ -16,29 +16,28 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-#[allow(clippy::print_stdout, reason = "what the command is asked to say")]
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let root = runtime_dir::root();
     let removed = runtime_dir::remove_dead(&root)?;
     for path in &removed {
-        println!("removed {}", path.display());
+        say!("removed {}", path.display());
     }
     let mut something = !removed.is_empty();
     if args.rules && dataplane::nftables::cleanup().context("removing our tables")? {
-        println!("removed Sluice's tables");
+        say!("removed Sluice's tables");
         something = true;
     }
     let groups = pods::cgroup::remove_stale(&pods::cgroup::Hierarchy::detect());
     if groups > 0 {
-        println!("removed {groups} control group(s) of containers");
+        say!("removed {groups} control group(s) of containers");
         something = true;
     }
     if !something {
-        println!("nothing to remove");
+        say!("nothing to remove");
     }
     let running = runtime_dir::running(&root).len();
     if running > 0 {
-        println!("{running} running cluster(s) left alone");
+        say!("{running} running cluster(s) left alone");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,5 +11,9 @@ pub(crate) fn start(default: &str) {
     let filter = EnvFilter::try_from_env("SLUICE_LOG").unwrap_or_else(|_| default());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (tests) is no error: the first stays.
-    let _ = builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init();
+    let _ = builder
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .log_internal_errors(false)
+        .try_init();
 }

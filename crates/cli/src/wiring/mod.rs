@@ -3,6 +3,15 @@
 //! Each command is one module with its `Args` and its `run`. These start threads and namespaces; the kubectl-like verbs
 //! in `commands` never do.
 
+/// A line on standard output. A reader that has gone (`sluice up | head -1`) is no reason to end, and least of all
+/// before what was made is removed.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout().lock(), $($words)*);
+    }};
+}
+
 pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod cleanup;
@@ -17,7 +26,7 @@ mod privileges;
 pub(crate) mod proxy;
 pub(crate) mod up;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -46,7 +55,6 @@ pub(crate) enum Command {
 }
 
 /// Runs a command and reports its error, `error: cause: deeper cause`, with exit code 1.
-#[allow(clippy::print_stderr, reason = "the command line is the program's interface")]
 pub(crate) fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Demo(args) => demo::run(args),
@@ -60,7 +68,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Dump(args) => dump::run(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -60,7 +60,6 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     builder.worker_threads(2).enable_all().build().context("starting the async runtime")
 }
 
-#[allow(clippy::print_stdout, reason = "what the command is asked to say")]
 async fn serve(options: Options, began: Instant) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
@@ -69,15 +68,15 @@ async fn serve(options: Options, began: Instant) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => return Ok(ExitCode::from(130)),
         _ = terminate.recv() => return Ok(ExitCode::from(143)),
     };
-    println!("API ready at {} after {}", cluster.server, milliseconds(cluster.api_ready));
-    println!();
-    println!("  export KUBECONFIG={}", cluster.kubeconfig.display());
-    println!("  kubectl get nodes        # or: sluice get nodes");
-    println!();
+    say!("API ready at {} after {}", cluster.server, milliseconds(cluster.api_ready));
+    say!();
+    say!("  export KUBECONFIG={}", cluster.kubeconfig.display());
+    say!("  kubectl get nodes        # or: sluice get nodes");
+    say!();
     tokio::select! {
         ready = cluster.nodes_ready() => match ready {
-            Ok(nodes) => println!("{nodes} nodes ready after {}; Ctrl-C stops the cluster", milliseconds(began.elapsed())),
-            Err(error) => println!("the nodes are not ready: {error:#}"),
+            Ok(nodes) => say!("{nodes} nodes ready after {}; Ctrl-C stops the cluster", milliseconds(began.elapsed())),
+            Err(error) => say!("the nodes are not ready: {error:#}"),
         },
         _ = interrupt.recv() => return stop(cluster).await,
         _ = terminate.recv() => return stop(cluster).await,
@@ -89,9 +88,8 @@ async fn serve(options: Options, began: Instant) -> anyhow::Result<ExitCode> {
     stop(cluster).await
 }
 
-#[allow(clippy::print_stdout, reason = "what the command is asked to say")]
 async fn stop(cluster: Cluster) -> anyhow::Result<ExitCode> {
-    println!("stopping");
+    say!("stopping");
     cluster.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = as_both("bad_flags", bad_flags);
     trials.push(trial("bad_objects".into(), who(), bad_objects));
     trials.extend(as_both("data_directories", data_directories));
+    trials.push(trial("damaged_data".into(), who(), damaged_data));
     trials.push(trial("no_user_namespaces".into(), Who::Root, no_user_namespaces));
     trials
 }
@@ -35,6 +36,7 @@ fn bad_flags(place: &Place) {
         (vec!["up", "--nodes", "0"], vec!["--nodes"]),
         (vec!["up", "--service-cidr", "10.96.0.1/16"], vec!["--service-cidr", "10.96.0.0/16"]),
         (vec!["up", "--service-cidr", "10.244.0.0/16"], vec!["overlaps"]),
+        (vec!["up", "--pod-cidr", "127.0.0.0/16"], vec!["--pod-cidr", "127.0.0.0/8"]),
         (vec!["up", "--dns-domain", "no such"], vec!["--dns-domain"]),
         (vec!["up", "--kubeconfig", "/proc/nowhere/file"], vec!["/proc/nowhere"]),
         (vec!["dump", "everything"], vec!["everything", "forwarding"]),
@@ -98,6 +100,32 @@ fn data_directories(place: &Place) {
         &["theirs"],
     );
     assert_eq!(std::fs::read_dir(&folder).expect("reading it").count(), 1, "nothing was added");
+    place.nothing_is_left();
+}
+
+/// Each file is damaged in turn and then restored; the cluster starts again at the end.
+fn damaged_data(place: &Place) {
+    let data = place.folder.join("data");
+    let mut cluster = Cluster::start(place, "first", &["--nodes", "1", "--data-dir", "data"]);
+    cluster.sluice(&["create", "namespace", "kept"]).ok();
+    cluster.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(cluster.end(), Some(0));
+    let up = || shown(place.sluice(&["up", "--api-port", "0", "--data-dir", "data"]).output());
+    for (file, damage) in
+        [("store.redb", Some("no database")), ("ca.crt", Some("no certificate")), ("ca.key", None)]
+    {
+        let path = data.join(file);
+        let whole = std::fs::read(&path).expect("reading the file");
+        match damage {
+            Some(text) => std::fs::write(&path, text).expect("damaging the file"),
+            None => std::fs::remove_file(&path).expect("removing the file"),
+        }
+        refused(&up(), 1, &[file, "damaged", "restore it from a copy"]);
+        std::fs::write(&path, whole).expect("restoring the file");
+    }
+    let cluster = Cluster::start(place, "again", &["--nodes", "1", "--data-dir", "data"]);
+    cluster.sluice(&["get", "namespace", "kept"]).ok();
+    drop(cluster);
     place.nothing_is_left();
 }
 

@@ -8,6 +8,7 @@ mod faults;
 mod kubectl;
 mod lifecycle;
 mod program;
+mod workloads;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     trials.extend(demo::trials());
     trials.extend(kubectl::trials());
     trials.extend(lifecycle::trials());
+    trials.extend(workloads::trials());
     trials.extend(faults::trials());
     harness::run(trials)
 }

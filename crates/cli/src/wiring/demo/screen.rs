@@ -15,7 +15,6 @@ pub(crate) struct Screen {
     terminal: bool,
 }
 
-#[allow(clippy::print_stdout, reason = "the demo is what it prints")]
 impl Screen {
     pub(crate) fn new() -> Self {
         Self { terminal: std::io::stdout().is_terminal() }
@@ -23,31 +22,31 @@ impl Screen {
 
     /// `== text`.
     pub(crate) fn heading(&self, text: &str) {
-        println!("\n{}", self.paint("1;36", &format!("== {text}")));
+        say!("\n{}", self.paint("1;36", &format!("== {text}")));
     }
 
     /// A sentence that explains.
     pub(crate) fn note(&self, text: &str) {
-        println!("{}", self.paint("2", text));
+        say!("{}", self.paint("2", text));
     }
 
     /// `$ command`.
     pub(crate) fn command(&self, text: &str) {
-        println!("{}", self.paint("1", &format!("$ {text}")));
+        say!("{}", self.paint("1", &format!("$ {text}")));
     }
 
     /// What a command printed, indented.
     pub(crate) fn output(&self, text: &str) {
         for line in text.lines() {
-            println!("    {line}");
+            say!("    {line}");
         }
     }
 
     /// A claim with its verdict.
     pub(crate) fn claim(&self, claim: &Claim) {
         match &claim.failure {
-            None => println!("{} {}", self.paint("32", "ok"), claim.text),
-            Some(seen) => println!("{} {}: {seen}", self.paint("1;31", "FAILED"), claim.text),
+            None => say!("{} {}", self.paint("32", "ok"), claim.text),
+            Some(seen) => say!("{} {}: {seen}", self.paint("1;31", "FAILED"), claim.text),
         }
     }
 
@@ -63,17 +62,21 @@ impl Screen {
                 break false;
             }
             if self.terminal {
-                print!("\r\x1b[K\x1b[2m… {what} {:.1} s\x1b[0m", began.elapsed().as_secs_f32());
-                // A terminal that went away is no reason to stop.
-                let _ = std::io::stdout().flush();
+                self.progress(&format!("\x1b[2m… {what} {:.1} s\x1b[0m", began.elapsed().as_secs_f32()));
                 shown = true;
             }
             std::thread::sleep(PROGRESS_STEP.min(limit));
         };
         if shown {
-            print!("\r\x1b[K");
+            self.progress("");
         }
         reached
+    }
+
+    /// Writes over the line that stands there. A terminal that went away is no reason to stop.
+    fn progress(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
     }
 
     /// The closing table.
@@ -85,17 +88,17 @@ impl Screen {
             } else {
                 self.paint("1;31", "FAILED")
             };
-            println!("{:>3}  {verdict}  {}", number + 1, claim.text);
+            say!("{:>3}  {verdict}  {}", number + 1, claim.text);
         }
         self.heading("How long it took, from the start of the program");
         for (stage, time) in &claims.times {
-            println!("{:>8} ms  {stage}", time.as_millis());
+            say!("{:>8} ms  {stage}", time.as_millis());
         }
         let failed = claims.claims.iter().filter(|claim| claim.failure.is_some()).count();
-        println!();
+        say!();
         match failed {
-            0 => println!("{}", self.paint("1;32", &format!("all {} claims hold", claims.claims.len()))),
-            _ => println!(
+            0 => say!("{}", self.paint("1;32", &format!("all {} claims hold", claims.claims.len()))),
+            _ => say!(
                 "{}",
                 self.paint("1;31", &format!("{failed} of {} claims do not hold", claims.claims.len()))
             ),
@@ -105,12 +108,12 @@ impl Screen {
     /// How to use a cluster that is kept.
     pub(crate) fn keep(&self, kubeconfig: &Path, server: &str) {
         self.heading("The cluster stays up");
-        println!("The API is at {server}. In another terminal:\n");
-        println!("  export KUBECONFIG={}", kubeconfig.display());
-        println!("  kubectl get all -A                  # or: sluice get all -A");
-        println!("  sluice exec -it nginx -- sh         # then: curl podinfo");
-        println!("  sluice node shell worker-1          # then: nft list ruleset; conntrack -L");
-        println!("\nCtrl-C stops it.");
+        say!("The API is at {server}. In another terminal:\n");
+        say!("  export KUBECONFIG={}", kubeconfig.display());
+        say!("  kubectl get all -A                  # or: sluice get all -A");
+        say!("  sluice exec -it nginx -- sh         # then: curl podinfo");
+        say!("  sluice node shell worker-1          # then: nft list ruleset; conntrack -L");
+        say!("\nCtrl-C stops it.");
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
