@@ -24,6 +24,7 @@ mod logging;
 pub(crate) mod node;
 mod privileges;
 pub(crate) mod proxy;
+mod stop_signals;
 pub(crate) mod up;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};

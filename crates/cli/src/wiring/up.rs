@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ipnet::Ipv4Net;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::cluster::{Cluster, Options, runtime_dir};
+use super::stop_signals::StopSignals;
 use super::{logging, privileges};
 
 /// Arguments of `sluice up`.
@@ -61,12 +61,10 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(options: Options, began: Instant) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut signals = StopSignals::listen()?;
     let cluster = tokio::select! {
         cluster = Cluster::start(options, began) => cluster?,
-        _ = interrupt.recv() => return Ok(ExitCode::from(130)),
-        _ = terminate.recv() => return Ok(ExitCode::from(143)),
+        code = signals.wait() => return Ok(code),
     };
     say!("API ready at {} after {}", cluster.server, milliseconds(cluster.api_ready));
     say!();
@@ -78,13 +76,9 @@ async fn serve(options: Options, began: Instant) -> anyhow::Result<ExitCode> {
             Ok(nodes) => say!("{nodes} nodes ready after {}; Ctrl-C stops the cluster", milliseconds(began.elapsed())),
             Err(error) => say!("the nodes are not ready: {error:#}"),
         },
-        _ = interrupt.recv() => return stop(cluster).await,
-        _ = terminate.recv() => return stop(cluster).await,
+        _ = signals.wait() => return stop(cluster).await,
     }
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.wait().await;
     stop(cluster).await
 }
 

@@ -12,6 +12,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(as_both("two_side_by_side", two_side_by_side));
     trials.extend(as_both("node_process_dies", node_process_dies));
     trials.extend(as_both("interrupted_at_any_moment", interrupted_at_any_moment));
+    trials.extend(as_both("terminal_is_closed", terminal_is_closed));
     trials
 }
 
@@ -95,4 +96,12 @@ fn interrupted_at_any_moment(place: &Place) {
         assert!(matches!(code, Some(130) | None), "{milliseconds} ms: {code:?}");
         place.nothing_is_left();
     }
+}
+
+/// SIGHUP stops a cluster in order, as Ctrl-C does.
+fn terminal_is_closed(place: &Place) {
+    let mut cluster = Cluster::start(place, "closed", &["--nodes", "1"]);
+    cluster.signal(Signal::SIGHUP);
+    assert_eq!(cluster.end(), Some(0));
+    place.nothing_is_left();
 }

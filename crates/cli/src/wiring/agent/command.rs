@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::{Agent, Config, DNS_PORT, DnsConfig};
+use crate::wiring::stop_signals::StopSignals;
 use crate::wiring::{logging, maybe_empty_path};
 
 /// Arguments of `sluice agent`.
@@ -75,13 +75,9 @@ pub(crate) fn stay(start: impl Future<Output = anyhow::Result<Agent>>) -> anyhow
     logging::start("info");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut signals = StopSignals::listen()?;
         let agent = start.await?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signals.wait().await;
         if agent.leaves_rules() {
             info!("stopping; the rules stay, `sluice cleanup --rules` removes them");
         } else {

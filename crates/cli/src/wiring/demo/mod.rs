@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::cluster::{Cluster, Options, runtime_dir};
+use super::stop_signals::StopSignals;
 use super::up::{ClusterFlags, runtime};
 use super::{logging, privileges};
 use claims::Claims;
@@ -58,12 +58,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn perform(options: Options, keep: bool, began: Instant) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    let mut signals = StopSignals::listen()?;
     let screen = Screen::new();
     screen.heading("A cluster of two nodes on this machine");
     let cluster = tokio::select! {
         cluster = Cluster::start(options, began) => cluster?,
-        code = signals.any() => return Ok(code),
+        code = signals.wait() => return Ok(code),
     };
     let facts = Facts {
         kubeconfig: cluster.kubeconfig.clone(),
@@ -77,14 +77,14 @@ async fn perform(options: Options, keep: bool, began: Instant) -> anyhow::Result
     };
     let code = tokio::select! {
         claims = lab => verdict(&screen, claims.context("the lab broke off").flatten()),
-        code = signals.any() => {
+        code = signals.wait() => {
             cluster.stop().await;
             return Ok(code);
         }
     };
     if keep {
         screen.keep(&cluster.kubeconfig, &cluster.server);
-        signals.any().await;
+        signals.wait().await;
     }
     cluster.stop().await;
     screen.note("the cluster is stopped and everything it made is removed");
@@ -103,27 +103,4 @@ pub(crate) struct Facts {
     api_ready: Duration,
     began: Instant,
     record: Arc<dyn Fn() -> runtime_dir::Record + Send + Sync>,
-}
-
-/// Ctrl-C and SIGTERM, from the first moment on.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("listening for Ctrl-C")?,
-            terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
-        })
-    }
-
-    /// The exit code of a program that was ended by the signal that comes first.
-    async fn any(&mut self) -> ExitCode {
-        tokio::select! {
-            _ = self.interrupt.recv() => ExitCode::from(130),
-            _ = self.terminate.recv() => ExitCode::from(143),
-        }
-    }
 }
