@@ -36,27 +36,26 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts one and waits until its nodes are ready.
     pub(super) fn start(sluice: &Path) -> Result<Self> {
+        let (mut lines, cluster) = Self::begin(sluice)?;
+        ensure!(lines.any(|line| line.contains("nodes ready")), "the nodes of sluice up do not get ready");
+        // Later lines must have a reader: the program would else end at a broken pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(cluster)
+    }
+
+    /// Starts one and waits until it says where its kubeconfig is; with the lines that follow, to be
+    /// dropped after it.
+    pub(super) fn begin(sluice: &Path) -> Result<(impl Iterator<Item = String> + Send + use<>, Self)> {
         let mut command = Command::new(sluice);
         command.args(["up", "--api-port", "0"]).stdin(Stdio::null()).stdout(Stdio::piped());
         let child = ends_with_us(&mut command).spawn().context("starting sluice up")?;
         let mut cluster = Self { sluice: sluice.to_owned(), child, kubeconfig: String::new() };
-        cluster.wait_for_nodes()?;
-        Ok(cluster)
-    }
-
-    fn wait_for_nodes(&mut self) -> Result<()> {
-        let output = self.child.stdout.take().context("sluice up has no output")?;
+        let output = cluster.child.stdout.take().context("sluice up has no output")?;
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let ready = lines.any(|line| {
-            if let Some(path) = line.trim().strip_prefix("export KUBECONFIG=") {
-                path.clone_into(&mut self.kubeconfig);
-            }
-            line.contains("nodes ready")
-        });
-        ensure!(ready && !self.kubeconfig.is_empty(), "the nodes of sluice up do not get ready");
-        // Later lines must have a reader: the program would else end at a broken pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(())
+        let kubeconfig =
+            lines.find_map(|line| Some(line.trim().strip_prefix("export KUBECONFIG=")?.to_owned()));
+        cluster.kubeconfig = kubeconfig.context("sluice up does not get ready")?;
+        Ok((lines, cluster))
     }
 
     /// Runs a verb; what it printed.

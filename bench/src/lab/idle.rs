@@ -63,17 +63,17 @@ fn rows(before: &Sample, after: &Sample) -> Vec<Vec<String>> {
     let load = |index: usize| (after.running[index] - before.running[index]).as_secs_f64() / seconds * 100.0;
     let [plane, nodes, pods] = after.memory;
     let detail = format!("control plane {}, nodes {}", megabytes(plane), megabytes(nodes));
-    let share = format!("control plane {:.2} %, nodes {:.2} %", load(0), load(1));
+    let share = format!("control plane {:.3} %, nodes {:.3} %", load(0), load(1));
     let minute = format!("{:.0} s", WATCHED.as_secs_f64());
     vec![
         super::row("idle: memory of our processes (PSS)", megabytes(plane + nodes), detail, "60 MB"),
         super::row("the pods' own processes, apart", megabytes(pods), "", ""),
         super::row(
             format!("idle: part of a core over {minute}"),
-            format!("{:.2} %", load(0) + load(1)),
+            format!("{:.3} %", load(0) + load(1)),
             share,
             "1 %",
         ),
-        super::row("the pods' own processes, apart", format!("{:.2} %", load(2)), "", ""),
+        super::row("the pods' own processes, apart", format!("{:.3} %", load(2)), "", ""),
     ]
 }

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::unistd::{SysconfVar, sysconf};
 
 /// A process by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +27,19 @@ impl Process {
         Ok(kilobytes.with_context(|| format!("process {} has no Pss", self.pid))? * 1024)
     }
 
-    /// Processor time since its start, of all its threads, in user and kernel mode; in clock ticks of 10 ms.
+    /// Processor time of its living threads since their start, in user and kernel mode (/proc/PID/task/TID/schedstat; the
+    /// ticks of `stat`, 10 ms long, are too coarse for an idle process).
     pub(super) fn running(self) -> Result<Duration> {
-        let fields = self.stat()?;
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        // utime and stime, fields 14 and 15 (proc_pid_stat(5)); ours begin with the third.
-        let total = ticks(11).zip(ticks(12)).map(|(user, kernel)| user + kernel);
-        let total = total.with_context(|| format!("process {} has no times", self.pid))?;
-        let second = sysconf(SysconfVar::CLK_TCK)?.context("no clock ticks")?;
-        Ok(Duration::from_secs_f64(total as f64 / second as f64))
+        let path = format!("/proc/{}/task", self.pid);
+        let threads = fs::read_dir(&path).with_context(|| format!("listing {path}"))?.flatten();
+        let mut nanoseconds = 0;
+        for thread in threads {
+            let text =
+                fs::read_to_string(thread.path().join("schedstat")).context("reading a thread's time")?;
+            let running = text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
+            nanoseconds += running.context("a thread without its time")?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     /// The fields of `stat` behind the command, which is in parentheses and may hold anything.

@@ -15,9 +15,9 @@ use super::cluster::Cluster;
 use crate::measure::{median, print_table};
 
 /// Rounds of both kinds in turn; the first warms up and does not count.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 201;
 /// Requests of one kind in a round.
-const REQUESTS: u32 = 200;
+const REQUESTS: u32 = 50;
 /// The service whose pod is on the clients' node, and the one whose pod is on the other.
 const SERVICES: [(&str, &str); 2] = [("near", "client's own node"), ("far", "other node")];
 const CLIENTS: [&str; 2] = ["client-through", "client-direct"];

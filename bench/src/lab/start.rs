@@ -1,12 +1,13 @@
-//! From the start of the program to each stage of the lab, as `sluice demo` prints them at its end.
+//! From the start of the program to each stage of the lab, as `sluice demo` prints them at its end; and, seen from
+//! outside, until `sluice get namespaces` of another process has its answer from `sluice up`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::cluster::ends_with_us;
+use super::cluster::{Cluster, ends_with_us};
 use crate::measure::{median, milliseconds};
 
 const RUNS: usize = 7;
@@ -20,14 +21,29 @@ const STAGES: [(&str, &str, &str); 4] = [
 
 /// A row for each stage.
 pub(super) fn measure(sluice: &Path) -> Result<Vec<Vec<String>>> {
+    let outside = (0..RUNS).map(|_| another_process(sluice)).collect::<Result<Vec<_>>>()?;
     let runs = (0..RUNS).map(|_| demo(sluice)).collect::<Result<Vec<_>>>()?;
-    let row = |(name, title, target): (&str, &str, &str)| {
-        let times = runs.iter().map(|output| time_of(name, output)).collect::<Result<Vec<_>>>()?;
-        let (lowest, highest) = (times.iter().min().copied(), times.iter().max().copied());
-        let range = format!("{} to {}", text(lowest), text(highest));
-        Ok(super::row(format!("{title}, median of {RUNS}"), milliseconds(median(times)), range, target))
+    let stage = |(name, title, target): (&str, &str, &str)| {
+        let times = runs.iter().map(|output| time_of(name, output)).collect::<Result<_>>()?;
+        Ok(row(title, times, target))
     };
-    STAGES.into_iter().map(row).collect()
+    let mut rows = STAGES.into_iter().map(stage).collect::<Result<Vec<_>>>()?;
+    rows.insert(1, row("fork → `get namespaces` of another process answered", outside, ""));
+    Ok(rows)
+}
+
+fn row(title: &str, times: Vec<Duration>, target: &str) -> Vec<String> {
+    let (lowest, highest) = (times.iter().min().copied(), times.iter().max().copied());
+    let range = format!("{} to {}", text(lowest), text(highest));
+    super::row(format!("{title}, median of {RUNS}"), milliseconds(median(times)), range, target)
+}
+
+/// From the start of a cluster to the first answer that a process of its own has got over TLS.
+fn another_process(sluice: &Path) -> Result<Duration> {
+    let began = Instant::now();
+    let (_lines, cluster) = Cluster::begin(sluice)?;
+    cluster.verb(&["get", "namespaces"])?;
+    Ok(began.elapsed())
 }
 
 fn text(time: Option<Duration>) -> String {
