@@ -62,6 +62,8 @@ fn shell(args: &ShellArgs) -> anyhow::Result<ExitCode> {
 
 fn be_node() -> anyhow::Result<ExitCode> {
     logging::start("info");
+    // Re-executed by way of /proc/self/exe, it would be "exe" in `ps` and as the owner of our table in `nft list`.
+    nix::sys::prctl::set_name(c"sluice-node").context("naming the process")?;
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("reading the node's configuration")?;
     let config: NodeConfig = serde_json::from_str(&text).context("reading the node's configuration")?;
