@@ -34,6 +34,14 @@ impl Trial {
     pub fn new(name: impl Into<String>, run: impl FnOnce() -> Outcome + Send + 'static) -> Self {
         Self { name: name.into(), run: Box::new(run) }
     }
+
+    /// A trial that passes when `run` returns.
+    pub fn of(name: &str, run: fn()) -> Self {
+        Self::new(name, move || {
+            run();
+            Outcome::Passed
+        })
+    }
 }
 
 /// Which trials to run, and how many at once.
@@ -118,8 +126,28 @@ fn run_all(trials: Vec<Trial>, choice: &Choice) -> BTreeMap<String, Outcome> {
     outcomes.into_inner().unwrap_or_default()
 }
 
+/// Ends the trial that calls it: it cannot run here, for this reason. Works at any depth of the trial's own thread; from
+/// another thread it has to be carried over with [`std::panic::resume_unwind`].
+pub fn skip(reason: impl Into<String>) -> ! {
+    std::panic::resume_unwind(Box::new(Skip(reason.into())))
+}
+
+/// What [`skip`] unwinds with.
+struct Skip(String);
+
+/// A list of trials from functions without arguments, named as they are: `trials![restart_adopts, hairpin]`.
+#[macro_export]
+macro_rules! trials {
+    ($($function:path),* $(,)?) => {
+        vec![$($crate::harness::Trial::of(stringify!($function), $function)),*]
+    };
+}
+
 fn run_one(run: Box<dyn FnOnce() -> Outcome + Send>) -> Outcome {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        if let Some(Skip(reason)) = panic.downcast_ref() {
+            return Outcome::Skipped(reason.clone());
+        }
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
         Outcome::Failed(format!("panicked: {text}"))
@@ -164,4 +192,17 @@ fn summarize(outcomes: &BTreeMap<String, Outcome>, filtered: usize, elapsed: Dur
 /// Writes at once, so that lines of several threads do not mix. A closed pipe is no reason to stop testing.
 fn say(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_passes_fails_or_is_skipped() {
+        let outcome = |run: fn()| run_one(Trial::of("trial", run).run);
+        assert_eq!(outcome(|| {}), Outcome::Passed);
+        assert_eq!(outcome(|| skip("no such kernel")), Outcome::Skipped("no such kernel".into()));
+        assert_eq!(outcome(|| panic!("seen {}", 7)), Outcome::Failed("panicked: seen 7".into()));
+    }
 }
