@@ -75,7 +75,8 @@ fn be_node() -> anyhow::Result<ExitCode> {
 async fn live(config: NodeConfig) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     // Addresses first: the agent's DNS binds them, and the API is reached through them.
-    configure(&config).context("configuring the node's network")?;
+    let configured = pods::network::node::configure(config.address, config.gateway);
+    configured.context("configuring the node's network")?;
     let client = cluster::kubeconfig::node_client(&config).await?;
     let agent = Agent::start(client.clone(), agent::Config::of_node(&config)).await?;
     let result = pods::run(config, client, async move {
@@ -85,9 +86,4 @@ async fn live(config: NodeConfig) -> anyhow::Result<()> {
     .await;
     agent.stop();
     result.context("running the node's pods")
-}
-
-fn configure(config: &NodeConfig) -> anyhow::Result<()> {
-    pods::network::node::configure(config.address, config.gateway)?;
-    Ok(pods::network::node::add_dns_address(config.dns_address)?)
 }

@@ -43,6 +43,16 @@ pub fn add_dns_address(address: Ipv4Addr) -> Result<(), Error> {
     route::add_address(&mut netlink, loopback, Ipv4Net::from(address), AddressScope::Host)
 }
 
+/// Takes the cluster's DNS address from loopback; one that is not there is no error.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn remove_dns_address(address: Ipv4Addr) -> Result<(), Error> {
+    let mut netlink = Rtnetlink::open()?;
+    let loopback = netlink.link_index("lo")?;
+    route::delete_address(&mut netlink, loopback, Ipv4Net::from(address))
+}
+
 /// Routes another node's pods over that node's address; replaces an earlier route to the same subnet.
 ///
 /// # Errors

@@ -21,15 +21,30 @@ pub(crate) fn add_address(
     address: Ipv4Net,
     scope: AddressScope,
 ) -> Result<(), Error> {
+    let mut message = address_on(link, address);
+    message.header.scope = scope;
+    let operation = format!("adding address {address}");
+    netlink.request(&operation, RouteNetlinkMessage::NewAddress(message), Mode::Replace)
+}
+
+/// Takes `address` from the interface with index `link`; one that is not there is no error.
+pub(crate) fn delete_address(netlink: &mut Rtnetlink, link: u32, address: Ipv4Net) -> Result<(), Error> {
+    let operation = format!("deletion of address {address}");
+    let message = RouteNetlinkMessage::DelAddress(address_on(link, address));
+    match netlink.request(&operation, message, Mode::Change) {
+        Err(error) if error.errno() == Some(libc::EADDRNOTAVAIL) => Ok(()),
+        result => result,
+    }
+}
+
+fn address_on(link: u32, address: Ipv4Net) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = AddressFamily::Inet;
     message.header.prefix_len = address.prefix_len();
-    message.header.scope = scope;
     message.header.index = link;
     message.attributes.push(AddressAttribute::Local(address.addr().into()));
     message.attributes.push(AddressAttribute::Address(address.addr().into()));
-    let operation = format!("adding address {address}");
-    netlink.request(&operation, RouteNetlinkMessage::NewAddress(message), Mode::Replace)
+    message
 }
 
 /// Where a route leads.

@@ -65,7 +65,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let node = node_name(args.node_name)?;
         let service_cidrs = args.subnets.resolve(&client).await;
         let dns = args.dns.resolve(&client, &node).await?;
-        place_dns_address(&dns)?;
         Agent::start(client, Config { node, service_cidrs, proxy: true, dns: Some(dns) }).await
     })
 }
@@ -155,16 +154,10 @@ impl DnsFlags {
         let own = node_address(client, node).await?;
         let listen: Vec<SocketAddr> =
             [address, own].map(|address| SocketAddr::from((address, DNS_PORT))).to_vec();
-        Ok(DnsConfig { domain: self.dns_domain.clone(), listen, upstreams: None })
-    }
-}
-
-/// Puts the DNS address on loopback, where the node answers it without NAT.
-fn place_dns_address(dns: &DnsConfig) -> anyhow::Result<()> {
-    match dns.listen.first().map(SocketAddr::ip) {
-        Some(IpAddr::V4(address)) => pods::network::node::add_dns_address(address)
-            .with_context(|| format!("adding the DNS address {address} to the loopback interface")),
-        _ => bail!("the DNS address must be an IPv4 address; name one with --dns-address"),
+        let IpAddr::V4(local) = address else {
+            bail!("the DNS address must be an IPv4 address, not {address}; name one with --dns-address")
+        };
+        Ok(DnsConfig { domain: self.dns_domain.clone(), local_address: Some(local), listen, upstreams: None })
     }
 }
 

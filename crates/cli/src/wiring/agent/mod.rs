@@ -16,7 +16,7 @@ mod slot;
 pub(crate) mod stages;
 pub(crate) mod status;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -48,6 +48,8 @@ pub(crate) struct Config {
 pub(crate) struct DnsConfig {
     /// The cluster's domain, such as `cluster.local`.
     pub(crate) domain: String,
+    /// The cluster's DNS address, put on loopback while the agent runs: the node answers it itself.
+    pub(crate) local_address: Option<Ipv4Addr>,
     /// Where it listens: the cluster's DNS address, local to this node, and the node's own address.
     pub(crate) listen: Vec<SocketAddr>,
     /// Resolvers for names outside of the cluster; `None`: the host's, as they change.
@@ -65,6 +67,7 @@ impl Config {
             proxy: true,
             dns: Some(DnsConfig {
                 domain: node.dns_domain.clone(),
+                local_address: Some(node.dns_address),
                 listen: listen.to_vec(),
                 upstreams: Some(vec![(node.gateway, DNS_PORT).into()]),
             }),

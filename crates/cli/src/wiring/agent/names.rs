@@ -1,12 +1,13 @@
 //! The DNS half: each update of the model becomes the next zone, which is published whole.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use dns::server::{Server, Sockets};
 use dns::zone::{Zone, ZoneConfig};
+use tracing::warn;
 
 use super::DnsConfig;
 use super::slot::{Slot, Taken, Update};
@@ -19,6 +20,8 @@ const WORKERS: usize = 1;
 
 /// The running server and the zone that it answers from.
 pub(crate) struct Names {
+    /// Goes when the server stops: queries then go to other nodes.
+    _address: Option<LocalAddress>,
     server: Arc<Server>,
     zone: Arc<Zone>,
     stages: Arc<Stages>,
@@ -33,6 +36,7 @@ impl Names {
         zone.pods = dns::zone::Pods::Insecure;
         zone.local_addresses = config.listen.iter().map(SocketAddr::ip).collect();
         let zone = Arc::new(Zone::empty(Arc::new(zone)));
+        let address = config.local_address.map(LocalAddress::place).transpose()?;
         let sockets = config.listen.iter().map(|address| Sockets::bind(*address, WORKERS));
         let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
         let server = Server::start(Arc::clone(&zone), config.upstreams.clone().unwrap_or_default(), sockets)?;
@@ -42,7 +46,7 @@ impl Names {
         }
         let server = Arc::new(server);
         stages.set_dns(Arc::clone(&server));
-        Ok(Self { server, zone, stages })
+        Ok(Self { _address: address, server, zone, stages })
     }
 
     /// Publishes zones until the slot is closed.
@@ -61,6 +65,25 @@ impl Names {
         self.server.publish(Arc::clone(&self.zone));
         self.server.set_synced(true);
         self.stages.dns_synced();
+    }
+}
+
+/// The cluster's DNS address on loopback, for as long as this lives.
+struct LocalAddress(Ipv4Addr);
+
+impl LocalAddress {
+    fn place(address: Ipv4Addr) -> anyhow::Result<Self> {
+        let placed = pods::network::node::add_dns_address(address);
+        placed.with_context(|| format!("adding the DNS address {address} to the loopback interface"))?;
+        Ok(Self(address))
+    }
+}
+
+impl Drop for LocalAddress {
+    fn drop(&mut self) {
+        if let Err(error) = pods::network::node::remove_dns_address(self.0) {
+            warn!("the DNS address {} stays on the loopback interface: {error}", self.0);
+        }
     }
 }
 

@@ -78,6 +78,7 @@ async fn perform(options: Options, keep: bool, began: Instant) -> anyhow::Result
     let code = tokio::select! {
         claims = lab => verdict(&screen, claims.context("the lab broke off").flatten()),
         code = signals.wait() => {
+            screen.interrupt();
             cluster.stop().await;
             return Ok(code);
         }

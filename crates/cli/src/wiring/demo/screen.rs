@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::claims::{Claim, Claims};
@@ -13,11 +15,12 @@ const PROGRESS_STEP: Duration = Duration::from_millis(80);
 #[derive(Clone)]
 pub(crate) struct Screen {
     terminal: bool,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Screen {
     pub(crate) fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal() }
+        Self { terminal: std::io::stdout().is_terminal(), interrupted: Arc::default() }
     }
 
     /// `== text`.
@@ -44,10 +47,24 @@ impl Screen {
 
     /// A claim with its verdict.
     pub(crate) fn claim(&self, claim: &Claim) {
+        if claim.failure.is_some() && self.is_interrupted() {
+            return;
+        }
         match &claim.failure {
             None => say!("{} {}", self.paint("32", "ok"), claim.text),
             Some(seen) => say!("{} {}: {seen}", self.paint("1;31", "FAILED"), claim.text),
         }
+    }
+
+    /// From now on what fails does so because the demo is being stopped.
+    pub(crate) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
+    }
+
+    /// Ctrl-C reaches the command that a claim is about as well as this program, which may be the later to notice.
+    fn is_interrupted(&self) -> bool {
+        std::thread::sleep(PROGRESS_STEP);
+        self.interrupted.load(Ordering::Acquire)
     }
 
     /// Calls `done` until it says yes or the time is over; shows what is waited for on a terminal.
