@@ -1,24 +1,30 @@
 //! Runs the recorded cases of cluster DNS (`cases/dns.json`) over real sockets, UDP and TCP, against the real server.
+//! One trial for each case; a case of a profile that we do not serve is ignored.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use dns::message::records::{Record, Response, rcode_name};
 use dns::server::{Server, Sockets};
 use dns::zone::{Pods, Suffix, Zone, ZoneConfig};
 use serde_json::Value;
 use support::{Upstream, ask_tcp, ask_udp, load, query, read};
+use testnet::harness::{self, Outcome, Trial};
 
 /// A server for one profile and fixture, with its upstream.
 struct Subject {
     server: Server,
     _upstream: Option<Upstream>,
 }
+
+/// By profile and fixture, started when first asked for.
+type Subjects = Mutex<HashMap<(String, String), Subject>>;
 
 fn strings(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
@@ -129,30 +135,38 @@ fn skipped(profile: &Value) -> Option<&'static str> {
     }
 }
 
-#[test]
-fn recorded_cases_over_udp_and_tcp() {
-    let file: Value = serde_json::from_str(include_str!("cases/dns.json")).unwrap();
-    let cases = file["cases"].as_array().unwrap();
-    let (mut subjects, mut failures, mut skips) = (HashMap::new(), Vec::new(), 0);
-    for case in cases {
-        let [name, profile, fixture, qname, qtype] =
-            ["name", "profile", "fixture", "qname", "qtype"].map(|key| case[key].as_str().unwrap());
-        if let Some(reason) = skipped(&file["profiles"][profile]) {
-            eprintln!("SKIPPED: {name}: {reason}");
-            skips += 1;
-            continue;
-        }
-        let subject = subjects.entry((profile, fixture)).or_insert_with(|| subject(&file, profile, fixture));
-        let server = subject.server.addresses()[0];
-        let packet = query(qname, qtype, None);
-        let over_udp = read(&ask_udp(server, &packet));
-        let over_tcp = read(&ask_tcp(server, &[packet])[0]);
-        for (transport, response) in [("UDP", over_udp), ("TCP", over_tcp)] {
-            failures.extend(
-                judge(case, &response).into_iter().map(|wrong| format!("{name} over {transport}: {wrong}")),
-            );
-        }
+fn main() -> ExitCode {
+    let file: Arc<Value> = Arc::new(serde_json::from_str(include_str!("cases/dns.json")).unwrap());
+    let subjects = Arc::new(Subjects::default());
+    let count = file["cases"].as_array().unwrap().len();
+    let trial = |index: usize| {
+        let (file, subjects) = (Arc::clone(&file), Arc::clone(&subjects));
+        let name = file["cases"][index]["name"].as_str().unwrap().to_owned();
+        Trial::new(name, move || outcome(&file, &file["cases"][index], &subjects))
+    };
+    harness::run((0..count).map(trial).collect())
+}
+
+/// Asks over UDP and TCP.
+fn outcome(file: &Value, case: &Value, subjects: &Subjects) -> Outcome {
+    let [profile, fixture, qname, qtype] =
+        ["profile", "fixture", "qname", "qtype"].map(|key| case[key].as_str().unwrap());
+    if let Some(reason) = skipped(&file["profiles"][profile]) {
+        return Outcome::Skipped(reason.to_owned());
     }
-    eprintln!("{} cases, {} skipped", cases.len(), skips);
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    let mut subjects = subjects.lock().unwrap();
+    let subject = subjects
+        .entry((profile.to_owned(), fixture.to_owned()))
+        .or_insert_with(|| subject(file, profile, fixture));
+    let server = subject.server.addresses()[0];
+    let packet = query(qname, qtype, None);
+    let over_udp = read(&ask_udp(server, &packet));
+    let over_tcp = read(&ask_tcp(server, &[packet])[0]);
+    let wrong: Vec<String> = [("UDP", over_udp), ("TCP", over_tcp)]
+        .iter()
+        .flat_map(|(transport, response)| {
+            judge(case, response).into_iter().map(move |wrong| format!("over {transport}: {wrong}"))
+        })
+        .collect();
+    if wrong.is_empty() { Outcome::Passed } else { Outcome::Failed(wrong.join("\n")) }
 }

@@ -1,9 +1,28 @@
 //! Real kubectl, of every version that is found, does what people do with it daily.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(clippy::print_stderr, reason = "a failure of one version says which")]
+
+#[allow(dead_code, reason = "what other requests than kubectl's need")]
+#[path = "api/server.rs"]
+mod server;
+
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
+
+use testnet::harness;
 
 use crate::server::Server;
+
+fn main() -> ExitCode {
+    harness::run(testnet::trials![
+        the_lab,
+        apply_creates_changes_and_leaves_alone,
+        mistakes_are_explained,
+        describe_wait_and_the_rest_of_the_daily_verbs,
+        a_watch_prints_what_happens,
+    ])
+}
 
 /// A kubectl that talks to a test's server.
 struct Kubectl<'a> {
@@ -61,22 +80,22 @@ fn programs() -> Vec<PathBuf> {
 }
 
 /// Runs `test` with each kubectl against a server of its own.
-async fn with_each(test: impl AsyncFn(&Kubectl<'_>)) {
+fn with_each(test: impl AsyncFn(&Kubectl<'_>)) {
     let programs = programs();
     if programs.is_empty() {
-        eprintln!(
-            "SKIPPED: no kubectl is installed ($KUBECTL, or kubectl.1.30 and kubectl.1.33 beside kubectl)"
-        );
+        harness::skip("no kubectl is installed ($KUBECTL, or kubectl.1.30 and kubectl.1.33 beside kubectl)");
     }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     for program in programs {
         eprintln!("with {}", program.display());
-        let server = Server::start().await;
-        test(&Kubectl { program, server: &server }).await;
+        runtime.block_on(async {
+            let server = Server::start().await;
+            test(&Kubectl { program, server: &server }).await;
+        });
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_lab() {
+fn the_lab() {
     with_each(async |kubectl| {
         let created = kubectl.ok("create deployment podinfo --image=podinfo --replicas=3 --port=9898").await;
         assert_eq!(created, "deployment.apps/podinfo created\n");
@@ -102,8 +121,7 @@ async fn the_lab() {
         assert!(deleted.starts_with("pod \"nginx\" deleted"), "{deleted}");
         kubectl.ok("delete service,deployment podinfo").await;
         assert_eq!(kubectl.ok("get all").await, "");
-    })
-    .await;
+    });
 }
 
 const DEPLOYMENT: &str = "apiVersion: apps/v1
@@ -119,8 +137,7 @@ spec:
       - {name: main, image: podinfo, env: [{name: A, value: '1'}]}
 ";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn apply_creates_changes_and_leaves_alone() {
+fn apply_creates_changes_and_leaves_alone() {
     with_each(async |kubectl| {
         let file = kubectl.file("web.yaml", DEPLOYMENT);
         let apply = format!("apply -f {file}");
@@ -147,12 +164,10 @@ async fn apply_creates_changes_and_leaves_alone() {
         kubectl.ok(&format!("replace -f {file}")).await;
         kubectl.ok("annotate deployment web note=x").await;
         kubectl.ok(&format!("delete -f {file}")).await;
-    })
-    .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mistakes_are_explained() {
+fn mistakes_are_explained() {
     with_each(async |kubectl| {
         let wrong = kubectl.file("wrong.yaml", &DEPLOYMENT.replace("replicas: 2", "replcas: 2"));
         let complaint = kubectl.fails(&format!("create -f {wrong}")).await;
@@ -168,12 +183,10 @@ async fn mistakes_are_explained() {
         assert!(complaint.contains("namespaces \"nowhere\" not found"), "{complaint}");
         let complaint = kubectl.fails("apply --server-side -f /dev/null").await;
         assert!(!complaint.is_empty());
-    })
-    .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn describe_wait_and_the_rest_of_the_daily_verbs() {
+fn describe_wait_and_the_rest_of_the_daily_verbs() {
     with_each(async |kubectl| {
         kubectl.ok("create service clusterip web --tcp=80:8080").await;
         assert!(kubectl.ok("describe service web").await.contains("TargetPort:"));
@@ -189,12 +202,10 @@ async fn describe_wait_and_the_rest_of_the_daily_verbs() {
         kubectl.ok("cluster-info").await;
         kubectl.ok("version").await;
         kubectl.ok("get events").await;
-    })
-    .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_watch_prints_what_happens() {
+fn a_watch_prints_what_happens() {
     with_each(async |kubectl| {
         kubectl.ok("run one --image=podinfo").await;
         let mut child = kubectl.command("get pods -w --no-headers").stdout(Stdio::piped()).spawn().unwrap();
@@ -209,6 +220,5 @@ async fn a_watch_prints_what_happens() {
         child.wait().unwrap();
         let lines = lines.expect("kubectl printed two lines").unwrap();
         assert!(lines[0].starts_with("one ") && lines[1].starts_with("two "), "{lines:?}");
-    })
-    .await;
+    });
 }
