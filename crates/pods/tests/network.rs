@@ -8,6 +8,7 @@ mod support;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,14 @@ use pods::namespace::{self, on_own_thread};
 use pods::network::pod::PodNetwork;
 use pods::network::{node, wire};
 
-fn main() -> io::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(pods::userns::CHILD) {
-        return pods::userns::run_child();
+fn main() -> ExitCode {
+    if let Some(code) = pods::dispatch() {
+        return code;
     }
-    support::as_root_and_as_user();
+    support::as_root_and_as_user(test)
+}
+
+fn test() {
     let cluster = Cluster::create();
     cluster.pods_of_one_node_talk();
     cluster.pods_across_nodes_talk();
@@ -31,8 +35,6 @@ fn main() -> io::Result<()> {
     cluster.address_is_free_again_after_removal();
     let checks = pods_probe();
     assert!(checks.iter().all(|check| check.outcome.is_ok()), "{checks:?}");
-    println!("network: ok");
-    Ok(())
 }
 
 /// The probe re-executes this very program.

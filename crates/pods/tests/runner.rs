@@ -29,16 +29,20 @@ fn main() -> ExitCode {
     if let Some(code) = pods::dispatch() {
         return code;
     }
-    let victim = std::env::args().nth(1).as_deref() == Some(VICTIM);
-    if !victim {
-        support::as_root_and_as_user();
+    if std::env::args().nth(1).as_deref() == Some(VICTIM) {
+        in_a_node(be_the_victim());
     }
+    support::as_root_and_as_user(test)
+}
+
+fn in_a_node(work: impl Future<Output = ()>) {
     unshare(CloneFlags::CLONE_NEWNET).expect("a node's network namespace");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    if victim {
-        runtime.block_on(be_the_victim());
-    }
-    runtime.block_on(async {
+    runtime.block_on(work);
+}
+
+fn test() {
+    in_a_node(async {
         let bench = Bench::create(2);
         bench.podinfo_listens_before_it_is_reported().await;
         bench.escapes_fail().await;
@@ -50,8 +54,6 @@ fn main() -> ExitCode {
         bench.stand_ins_answer().await;
     });
     nothing_survives_the_node();
-    println!("runner: ok");
-    ExitCode::SUCCESS
 }
 
 /// A node process with one pod network, and what it takes to start containers in it.

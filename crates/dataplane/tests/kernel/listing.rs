@@ -1,13 +1,14 @@
 //! What `nft` of the system prints of our table: readable, and never an abort.
 
+use testnet::harness::skip;
+
 use crate::namespace::{isolated, output};
 use crate::objects::{Proxy, facts};
 
 /// As nft 1.0.6 (Debian 12) prints it; later ones differ in details of layout only.
 const EXPECTED: &str = include_str!("listing.nft");
 
-#[test]
-fn nft_lists_the_table() {
+pub(crate) fn nft_lists_the_table() {
     isolated("listing::nft_lists_the_table", || {
         let mut proxy = Proxy::open();
         proxy.table = dataplane::forwarding_table::ForwardingTable::new(
@@ -19,8 +20,7 @@ fn nft_lists_the_table() {
         proxy.sync();
         proxy.assert_in_sync();
         let Some(listing) = output("nft", &["list", "ruleset"]) else {
-            eprintln!("SKIPPED: nft is not installed");
-            return;
+            skip("nft is not installed");
         };
         let version = output("nft", &["--version"]).unwrap_or_default();
         if version.contains("v1.0.6") {

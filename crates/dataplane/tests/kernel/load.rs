@@ -26,8 +26,7 @@ fn fill(proxy: &mut Proxy) {
     }
 }
 
-#[test]
-fn a_load_beyond_the_send_buffer_goes_in_several() {
+pub(crate) fn a_load_beyond_the_send_buffer_goes_in_several() {
     isolated("load::a_load_beyond_the_send_buffer_goes_in_several", || {
         let mut proxy = Proxy::open();
         proxy.reconciler = proxy.reconciler.with_send_buffer(SMALL_BUFFER).unwrap();
@@ -48,8 +47,7 @@ fn a_load_beyond_the_send_buffer_goes_in_several() {
     });
 }
 
-#[test]
-fn one_change_among_many_is_small() {
+pub(crate) fn one_change_among_many_is_small() {
     isolated("load::one_change_among_many_is_small", || {
         let mut proxy = Proxy::open();
         fill(&mut proxy);
@@ -79,8 +77,7 @@ impl Faults for After {
     }
 }
 
-#[test]
-fn a_load_that_ends_anywhere_leaves_no_half_service() {
+pub(crate) fn a_load_that_ends_anywhere_leaves_no_half_service() {
     isolated("load::a_load_that_ends_anywhere_leaves_no_half_service", || {
         let mut proxy = Proxy::open();
         proxy.reconciler = proxy.reconciler.with_send_buffer(SMALL_BUFFER).unwrap();

@@ -1,5 +1,5 @@
 //! The plane against a real kernel: each test in a network namespace of its own, as root, or as an ordinary user in
-//! a user namespace. Where namespaces are refused, a test says SKIPPED and why.
+//! a user namespace. Where namespaces are refused, or a program or feature is missing, a test is ignored and says why.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "the helpers of tests are tests too")]
 
@@ -12,3 +12,29 @@ mod load;
 mod restart;
 mod traffic;
 mod udp;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    testnet::harness::run(testnet::trials![
+        listing::nft_lists_the_table,
+        load::a_load_beyond_the_send_buffer_goes_in_several,
+        load::one_change_among_many_is_small,
+        load::a_load_that_ends_anywhere_leaves_no_half_service,
+        restart::adopts_what_a_process_left,
+        restart::a_second_owner_is_refused,
+        restart::repairs_what_somebody_changed,
+        restart::touches_no_other_table,
+        restart::the_probe_says_what_works,
+        restart::a_restart_under_load_loses_nothing,
+        traffic::connections_reach_every_endpoint_and_come_back,
+        traffic::refuses_at_once_and_drops_silently,
+        traffic::nothing_for_the_service_subnet_leaves_the_node,
+        traffic::a_pod_reaches_itself,
+        traffic::dns_is_answered_here_untracked_or_forwarded,
+        traffic::established_connections_outlive_changes,
+        traffic::no_miss_while_endpoints_come_and_go,
+        udp::a_client_with_a_fixed_port_follows_the_endpoints,
+        udp::the_sweeper_works_beside_the_syncs,
+    ])
+}

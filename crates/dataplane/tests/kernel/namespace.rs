@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use nix::sched::{CloneFlags, unshare};
+use testnet::harness::skip;
 
 /// Tells the test binary that it runs inside.
 const INSIDE: &str = "SLUICE_TEST_INSIDE";
 
 /// Runs the body of a test in a new network namespace: the test binary runs itself again for this one test, so that
-/// the namespace ends with the process. `name` is the test's full path.
+/// the namespace ends with the process, and is skipped if it was skipped in there. `name` is the test's full path.
 pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -19,8 +20,7 @@ pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
         if nix::unistd::geteuid().is_root() { vec!["--net"] } else { vec!["--map-root-user", "--net"] };
     let possible = Command::new("unshare").args(&enter).arg("true").output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: {name}: no network namespace can be made here");
-        return;
+        skip("no network namespace can be made here");
     }
     let output = Command::new("unshare")
         .args(&enter)
@@ -29,11 +29,15 @@ pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
         .env(INSIDE, "1")
         .output()
         .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("1 passed") || !output.status.success(), "{name} is not the test's name:\n{text}");
-    assert!(output.status.success(), "{text}");
-    eprint!("{text}");
+    let (results, figures) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{results}{figures}");
+    eprint!("{figures}");
+    let skipped = format!("test {name} ... ignored, SKIPPED: ");
+    if let Some(reason) = results.lines().find_map(|line| line.strip_prefix(&skipped)) {
+        skip(reason);
+    }
+    assert!(results.contains("1 passed"), "{name} is not the test's name:\n{results}");
 }
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -7,15 +7,16 @@ use std::process::{Command, Stdio};
 use dataplane::forwarding_table::ForwardingTable;
 use dataplane::nftables::{cleanup, probe};
 use dataplane::reconcile::{Reconciler, Synced, dump};
+use testnet::harness::skip;
 
 use crate::namespace::{isolated, output};
 use crate::node::{Pod, set_up};
 use crate::objects::Proxy;
 
+/// Whether `nft` takes the script. Without one the test cannot run.
 fn nft(script: &str) -> bool {
     let Ok(mut child) = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn() else {
-        eprintln!("SKIPPED: nft is not installed");
-        return false;
+        skip("nft is not installed");
     };
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     child.wait().unwrap().success()
@@ -29,8 +30,7 @@ fn two_services() -> Proxy {
     proxy
 }
 
-#[test]
-fn adopts_what_a_process_left() {
+pub(crate) fn adopts_what_a_process_left() {
     isolated("restart::adopts_what_a_process_left", || {
         let mut first = two_services();
         let synced = first.sync();
@@ -52,14 +52,12 @@ fn adopts_what_a_process_left() {
     });
 }
 
-#[test]
-fn a_second_owner_is_refused() {
+pub(crate) fn a_second_owner_is_refused() {
     isolated("restart::a_second_owner_is_refused", || {
         let mut first = two_services();
         first.sync();
         if !first.reconciler.is_owner() {
-            eprintln!("SKIPPED: this kernel has no owned tables");
-            return;
+            skip("this kernel has no owned tables");
         }
         let mut second = Reconciler::open().unwrap();
         let error = second.sync(&first.table, &Default::default()).unwrap_err();
@@ -71,8 +69,7 @@ fn a_second_owner_is_refused() {
     });
 }
 
-#[test]
-fn repairs_what_somebody_changed() {
+pub(crate) fn repairs_what_somebody_changed() {
     isolated("restart::repairs_what_somebody_changed", || {
         let mut proxy = two_services();
         proxy.sync();
@@ -92,9 +89,7 @@ fn repairs_what_somebody_changed() {
             "flush ruleset",
             "flush ruleset; add table ip sluice { comment \"sluice layout 0\"; }",
         ] {
-            if !nft(edit) {
-                continue;
-            }
+            assert!(nft(edit), "{edit}");
             let mut reconciler = Reconciler::open().unwrap();
             let synced = reconciler.verify(&table).unwrap();
             assert_eq!(synced.transactions, 1, "{edit}");
@@ -105,21 +100,18 @@ fn repairs_what_somebody_changed() {
     });
 }
 
-#[test]
-fn touches_no_other_table() {
+pub(crate) fn touches_no_other_table() {
     isolated("restart::touches_no_other_table", || {
         let mut others = String::new();
         for family in ["ip", "ip6", "inet"] {
             write!(
                 others,
                 "table {family} sluice-like {{ set s {{ type inet_service; elements = {{ 80 }}; }}
-                 chain c {{ type filter hook forward priority 0; tcp dport @s accept; }} }}\n"
+                 chain c {{ type filter hook forward priority 0; tcp dport @s accept; }}; }}\n"
             )
             .unwrap();
         }
-        if !nft(&others) {
-            return;
-        }
+        assert!(nft(&others));
         let listing = |family: &str| output("nft", &["list", "table", family, "sluice-like"]).unwrap();
         let before = ["ip", "ip6", "inet"].map(listing);
         probe().unwrap();
@@ -138,8 +130,7 @@ fn touches_no_other_table() {
     });
 }
 
-#[test]
-fn the_probe_says_what_works() {
+pub(crate) fn the_probe_says_what_works() {
     isolated("restart::the_probe_says_what_works", || {
         let capabilities = probe().unwrap();
         for feature in &capabilities.features {
@@ -149,8 +140,7 @@ fn the_probe_says_what_works() {
     });
 }
 
-#[test]
-fn a_restart_under_load_loses_nothing() {
+pub(crate) fn a_restart_under_load_loses_nothing() {
     isolated("restart::a_restart_under_load_loses_nothing", || {
         set_up();
         let (client, server) = (Pod::new(5), Pod::new(2));

@@ -13,8 +13,7 @@ use crate::objects::{Proxy, facts};
 
 const WEB: &str = "10.96.1.1:80";
 
-#[test]
-fn connections_reach_every_endpoint_and_come_back() {
+pub(crate) fn connections_reach_every_endpoint_and_come_back() {
     isolated("traffic::connections_reach_every_endpoint_and_come_back", || {
         set_up();
         let (client, first, second) = (Pod::new(5), Pod::new(2), Pod::new(3));
@@ -39,8 +38,7 @@ fn connections_reach_every_endpoint_and_come_back() {
     });
 }
 
-#[test]
-fn refuses_at_once_and_drops_silently() {
+pub(crate) fn refuses_at_once_and_drops_silently() {
     isolated("traffic::refuses_at_once_and_drops_silently", || {
         set_up();
         let client = Pod::new(5);
@@ -69,8 +67,7 @@ fn refuses_at_once_and_drops_silently() {
     });
 }
 
-#[test]
-fn nothing_for_the_service_subnet_leaves_the_node() {
+pub(crate) fn nothing_for_the_service_subnet_leaves_the_node() {
     isolated("traffic::nothing_for_the_service_subnet_leaves_the_node", || {
         set_up();
         let client = Pod::new(5);
@@ -87,8 +84,7 @@ fn nothing_for_the_service_subnet_leaves_the_node() {
     });
 }
 
-#[test]
-fn a_pod_reaches_itself() {
+pub(crate) fn a_pod_reaches_itself() {
     isolated("traffic::a_pod_reaches_itself", || {
         set_up();
         let (own, other) = (Pod::new(2), Pod::new(3));
@@ -106,8 +102,7 @@ fn a_pod_reaches_itself() {
     });
 }
 
-#[test]
-fn dns_is_answered_here_untracked_or_forwarded() {
+pub(crate) fn dns_is_answered_here_untracked_or_forwarded() {
     isolated("traffic::dns_is_answered_here_untracked_or_forwarded", || {
         set_up();
         crate::namespace::ip("addr add 10.96.0.10/32 dev lo scope host");
@@ -142,8 +137,7 @@ fn dns_is_answered_here_untracked_or_forwarded() {
     });
 }
 
-#[test]
-fn established_connections_outlive_changes() {
+pub(crate) fn established_connections_outlive_changes() {
     isolated("traffic::established_connections_outlive_changes", || {
         set_up();
         let (client, pod) = (Pod::new(5), Pod::new(2));
@@ -161,8 +155,7 @@ fn established_connections_outlive_changes() {
     });
 }
 
-#[test]
-fn no_miss_while_endpoints_come_and_go() {
+pub(crate) fn no_miss_while_endpoints_come_and_go() {
     isolated("traffic::no_miss_while_endpoints_come_and_go", || {
         set_up();
         let (client, first, second) = (Pod::new(5), Pod::new(2), Pod::new(3));

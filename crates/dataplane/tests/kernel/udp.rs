@@ -47,8 +47,7 @@ fn proxy_with_two_pods() -> (Pod, Pod, Pod, Proxy) {
     (client, first, second, proxy)
 }
 
-#[test]
-fn a_client_with_a_fixed_port_follows_the_endpoints() {
+pub(crate) fn a_client_with_a_fixed_port_follows_the_endpoints() {
     isolated("udp::a_client_with_a_fixed_port_follows_the_endpoints", || {
         let (pod, _first, _second, mut proxy) = proxy_with_two_pods();
         let (client, other) = pod.namespace.run(|| (Client::new(4000), Client::new(4001)));
@@ -78,8 +77,7 @@ fn a_client_with_a_fixed_port_follows_the_endpoints() {
     });
 }
 
-#[test]
-fn the_sweeper_works_beside_the_syncs() {
+pub(crate) fn the_sweeper_works_beside_the_syncs() {
     isolated("udp::the_sweeper_works_beside_the_syncs", || {
         let (pod, _first, _second, mut proxy) = proxy_with_two_pods();
         let client = pod.namespace.run(|| Client::new(4000));

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(cluster::NODE) {
         return cluster::be_a_node();
     }
-    support::as_root_and_as_user();
+    support::as_root_and_as_user(test)
+}
+
+fn test() {
     unshare(CloneFlags::CLONE_NEWNET).expect("the wire's namespace");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let all = async {
@@ -41,6 +44,4 @@ fn main() -> ExitCode {
         failures::stop(&cluster).await;
     };
     runtime.block_on(async { tokio::time::timeout(LIMIT, all).await }).expect("the test ends in time");
-    println!("node: ok");
-    ExitCode::SUCCESS
 }
