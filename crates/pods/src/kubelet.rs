@@ -124,14 +124,16 @@ pub async fn run(
     let name = || node.config.name.clone();
     let server = crate::server::Server::bind(Arc::clone(&node))
         .map_err(|source| Error::Server { name: name(), source })?;
-    let object = registration::register(&client, &node.config)
+    registration::register(&client, &node.config)
         .await
         .map_err(|source| Error::Register { name: name(), source: Box::new(source) })?;
     let mut tasks = JoinSet::new();
     tasks.spawn(writer.run());
     tasks.spawn(server.run());
-    tasks.spawn(registration::keep_alive(client.clone(), object));
-    tasks.spawn(peers::run(client.clone(), name()));
+    tasks.spawn(registration::keep_alive(client.clone(), name()));
+    let (stands, standing) = tokio::sync::watch::channel(true);
+    tasks.spawn(peers::run(client.clone(), name(), stands));
+    tasks.spawn(registration::keep_standing(Arc::clone(&node), standing));
     tasks.spawn({
         let node = Arc::clone(&node);
         async move { node.services.follow(client).await }

@@ -11,6 +11,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = as_both("killed_and_started_again", killed_and_started_again);
     trials.extend(as_both("two_side_by_side", two_side_by_side));
     trials.extend(as_both("node_process_dies", node_process_dies));
+    trials.extend(as_both("falsely_called_not_ready", falsely_called_not_ready));
+    trials.extend(as_both("program_file_is_replaced", program_file_is_replaced));
     trials.extend(as_both("interrupted_at_any_moment", interrupted_at_any_moment));
     trials.extend(as_both("terminal_is_closed", terminal_is_closed));
     trials
@@ -82,6 +84,53 @@ fn node_process_dies(place: &Place) {
     cluster.sluice(&["wait", "--for=condition=Ready", "node/worker-1", "--timeout=20s"]).ok();
     cluster.sluice(&["wait", "--for=condition=Available", "deployment/podinfo", "--timeout=20s"]).ok();
     reaches_podinfo(&cluster);
+}
+
+/// A node that lives, and its pods, contradict whoever says otherwise.
+fn falsely_called_not_ready(place: &Place) {
+    let cluster = Cluster::start(place, "false", &["--nodes", "1"]);
+    create_podinfo(&cluster);
+    let names = cluster.sluice(&["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"]).ok();
+    let pod = names.split_whitespace().next().expect("a pod");
+    // Twice in a row: the second answer waits for its turn, and comes.
+    for _ in 0..2 {
+        set_ready(&cluster, "node", "worker-1", "Unknown");
+        set_ready(&cluster, "pod", pod, "False");
+        becomes_ready(&cluster, "node", "worker-1");
+        becomes_ready(&cluster, "pod", pod);
+    }
+    let uid = || cluster.sluice(&["get", "node", "worker-1", "-o", "jsonpath={.metadata.uid}"]).stdout;
+    let before = uid();
+    cluster.sluice(&["delete", "node", "worker-1"]).ok();
+    becomes_ready(&cluster, "node", "worker-1");
+    assert_ne!(uid(), before, "a node of its own");
+    reaches_podinfo(&cluster);
+}
+
+fn set_ready(cluster: &Cluster<'_>, kind: &str, name: &str, status: &str) {
+    let patch = format!(r#"{{"status":{{"conditions":[{{"type":"Ready","status":"{status}"}}]}}}}"#);
+    cluster.sluice(&["patch", kind, name, "--subresource=status", "-p", &patch]).ok();
+}
+
+fn becomes_ready(cluster: &Cluster<'_>, kind: &str, name: &str) {
+    eventually("ready again", 5, || {
+        let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+        cluster.sluice(&["get", kind, name, "-o", path]).stdout == "True"
+    });
+}
+
+/// A new build while the cluster runs: a pod starts from what is running, or says why it cannot.
+fn program_file_is_replaced(place: &Place) {
+    let cluster = Cluster::start(place, "replaced", &["--nodes", "1"]);
+    let (program, new) = (place.program(), place.folder.join("bin/new"));
+    std::fs::copy(&program, &new).expect("copying the program");
+    std::fs::rename(&new, &program).expect("replacing the program");
+    cluster.sluice(&["run", "late", "--image=nginx"]).ok();
+    let told = "the program file was replaced while the cluster runs; restart it";
+    eventually("the pod runs, or says why it cannot", 10, || {
+        let shown = cluster.sluice(&["get", "pod", "late", "-o", "json"]).ok();
+        shown.contains(r#""phase": "Running""#) || shown.contains(told)
+    });
 }
 
 fn interrupted_at_any_moment(place: &Place) {

@@ -1,6 +1,8 @@
-//! The Node object of this node: made or brought up to date at the start, kept alive by a Lease.
+//! The Node object of this node: made or brought up to date at the start, kept alive by a Lease, and reported again
+//! when it says of this living node that it is not ready, or is gone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::config::{NodeConfig, SERVER_PORT};
 
@@ -24,6 +27,9 @@ const RUNTIME_VERSION: &str = concat!("sluice://", env!("CARGO_PKG_VERSION"));
 /// Between renewals; the control plane calls a node lost after 40 s.
 const RENEWAL: Duration = Duration::from_secs(10);
 
+/// Least time between two reports. The first is at once; one who keeps saying otherwise gets one answer a second.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
+
 const LEASE_SECONDS: i32 = 40;
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -32,7 +38,7 @@ const LEASE_NAMESPACE: &str = "kube-node-lease";
 const PODS: &str = "110";
 
 /// Makes the Node, or brings the one that exists up to date. The status says Ready.
-pub(crate) async fn register(client: &kube::Client, config: &NodeConfig) -> kube::Result<Node> {
+pub(crate) async fn register(client: &kube::Client, config: &NodeConfig) -> kube::Result<()> {
     let api = Api::<Node>::all(client.clone());
     let node = node(config);
     match api.create(&PostParams::default(), &node).await {
@@ -44,45 +50,58 @@ pub(crate) async fn register(client: &kube::Client, config: &NodeConfig) -> kube
         Err(error) => return Err(error),
     }
     let status = json!({"status": status(config)});
-    api.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(status)).await
+    api.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+}
+
+/// Reports this node again whenever its object does not stand (deleted, or not Ready), until dropped. What is wrong
+/// may be the node lifecycle controller's verdict after this process stood still, or the work of a hand.
+pub(crate) async fn keep_standing(node: Arc<super::Node>, mut stands: watch::Receiver<bool>) {
+    while stands.wait_for(|stands| !stands).await.is_ok() {
+        match register(&node.client, &node.config).await {
+            Ok(_) => tracing::info!(node = node.config.name, "reported again as ready"),
+            Err(error) => tracing::debug!(%error, "node not reported again yet"),
+        }
+        tokio::time::sleep(BETWEEN_REPORTS).await;
+    }
 }
 
 /// Renews the Lease until dropped. The first renewal is at once.
-pub(crate) async fn keep_alive(client: kube::Client, node: Node) {
-    let api = Api::<Lease>::namespaced(client, LEASE_NAMESPACE);
+pub(crate) async fn keep_alive(client: kube::Client, name: String) {
     let mut clock = tokio::time::interval(RENEWAL);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
-        if let Err(error) = renew(&api, &node).await {
+        if let Err(error) = renew(&client, &name).await {
             tracing::debug!(%error, "lease not renewed");
         }
     }
 }
 
-async fn renew(api: &Api<Lease>, node: &Node) -> kube::Result<()> {
-    let name = node.metadata.name.clone().unwrap_or_default();
+async fn renew(client: &kube::Client, name: &str) -> kube::Result<()> {
+    let api = Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE);
     let now = MicroTime(Timestamp::now());
     let patch = json!({"spec": {"renewTime": now}});
-    match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
         Err(kube::Error::Api(error)) if error.code == 404 => {}
         result => return result.map(drop),
     }
+    // Asked for each time: a Lease owned by a Node of before goes with that.
+    let node = Api::<Node>::all(client.clone()).get(name).await?;
     let owner = OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Node".to_owned(),
-        name: name.clone(),
+        name: name.to_owned(),
         uid: node.metadata.uid.clone().unwrap_or_default(),
         ..OwnerReference::default()
     };
     let lease = Lease {
         metadata: ObjectMeta {
-            name: Some(name.clone()),
+            name: Some(name.to_owned()),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
         spec: Some(LeaseSpec {
-            holder_identity: Some(name),
+            holder_identity: Some(name.to_owned()),
             lease_duration_seconds: Some(LEASE_SECONDS),
             renew_time: Some(now),
             ..LeaseSpec::default()

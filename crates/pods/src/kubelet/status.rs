@@ -54,6 +54,21 @@ pub(crate) fn compute(facts: &Facts<'_>) -> PodStatus {
     }
 }
 
+/// Conditions that this node writes; all others are others'.
+const OWN: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// Somebody else has changed what this node writes: conditions of others may come, change and go.
+pub(crate) fn contested(ours: Option<&PodStatus>, seen: Option<&PodStatus>) -> bool {
+    let own = |status: &PodStatus| {
+        let conditions = status.conditions.iter().flatten();
+        conditions.filter(|condition| OWN.contains(&condition.type_.as_str())).cloned().collect::<Vec<_>>()
+    };
+    let rest = |status: &PodStatus| PodStatus { conditions: None, ..status.clone() };
+    let parts = |status: Option<&PodStatus>| status.map(|status| (own(status), rest(status)));
+    parts(ours) != parts(seen)
+}
+
 /// The API keeps times by the second.
 fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)

@@ -11,6 +11,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Node;
 use super::events::Kind;
@@ -31,6 +32,10 @@ pub(crate) struct Sight {
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 
+/// Least time between two corrections of a status that somebody else has changed. The first is at once; one who
+/// keeps changing it gets one answer a second.
+const BETWEEN_CORRECTIONS: Duration = Duration::from_secs(1);
+
 /// A pod whose object vanished without a grace period has this long to end, as with the kubelet.
 const GRACE_OF_THE_GONE: Duration = Duration::from_secs(1);
 
@@ -38,9 +43,12 @@ const GRACE_OF_THE_GONE: Duration = Duration::from_secs(1);
 pub(crate) struct Worker {
     node: Arc<Node>,
     sights: watch::Receiver<Sight>,
-    /// The newest object, with the status that was last written.
+    /// The newest object, with its newest status: the answer to our last write, or what the watch showed after it.
     pod: Pod,
     gone: bool,
+    /// Somebody else has changed what we had written.
+    contested: bool,
+    corrected: Option<Instant>,
     records: Arc<Records>,
     started: Timestamp,
     folder: PathBuf,
@@ -66,6 +74,11 @@ pub(crate) async fn run(node: Arc<Node>, mut sights: watch::Receiver<Sight>) {
     node.registry.insert(&pod, Arc::clone(&records));
     Worker::start(Arc::clone(&node), sights, &pod, records).run().await;
     node.registry.remove(&pod);
+}
+
+/// Versions of one object are ordered numbers (KEP-5504). What is none counts as older than any.
+fn version(pod: &Pod) -> Option<u64> {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok())
 }
 
 fn phase(pod: &Pod) -> Option<&str> {
@@ -96,7 +109,21 @@ impl Worker {
         };
         let pod = Pod::clone(pod);
         let started = Timestamp::now();
-        Self { node, sights, pod, gone: false, records, started, folder, stop, address, lifecycle, refused }
+        Self {
+            node,
+            sights,
+            pod,
+            gone: false,
+            contested: false,
+            corrected: None,
+            records,
+            started,
+            folder,
+            stop,
+            address,
+            lifecycle,
+            refused,
+        }
     }
 
     async fn run(mut self) {
@@ -116,13 +143,15 @@ impl Worker {
                 }
                 () = sleep_maybe(again) => false,
             };
-            again = None;
-            match self.write_status(&mut written).await {
-                Ok(()) => retry = RETRY_FIRST,
-                Err(error) => {
-                    tracing::debug!(pod = self.name(), %error, "status not written");
-                    again = Some(retry);
-                    retry = (retry * 2).min(RETRY_MOST);
+            again = self.correction_due_in();
+            if again.is_none() {
+                match self.write_status(&mut written).await {
+                    Ok(()) => retry = RETRY_FIRST,
+                    Err(error) => {
+                        tracing::debug!(pod = self.name(), %error, "status not written");
+                        again = Some(retry);
+                        retry = (retry * 2).min(RETRY_MOST);
+                    }
                 }
             }
             if ended {
@@ -136,14 +165,22 @@ impl Worker {
         self.pod.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Takes up what the watch says: only the deletion matters, the rest of a pod does not change.
+    /// How long a correction still has to wait; none when nothing waits.
+    fn correction_due_in(&self) -> Option<Duration> {
+        let since = self.corrected.filter(|_| self.contested)?.elapsed();
+        BETWEEN_CORRECTIONS.checked_sub(since).filter(|rest| !rest.is_zero())
+    }
+
+    /// Takes up what the watch says: the deletion, and a status that somebody else has written.
     fn see(&mut self) {
         let sight = self.sights.borrow_and_update().clone();
-        let status = self.pod.status.take();
-        self.pod = Pod::clone(&sight.pod);
-        // Our own last write is newer than what the watch shows, but others' conditions come from there.
-        if status.is_some() {
-            self.pod.status = status;
+        let before = std::mem::replace(&mut self.pod, Pod::clone(&sight.pod));
+        if version(&before) >= version(&self.pod) {
+            // The watch has not come to our own last write yet.
+            self.pod.status = before.status;
+            self.pod.metadata.resource_version = before.metadata.resource_version;
+        } else {
+            self.contested |= status::contested(before.status.as_ref(), self.pod.status.as_ref());
         }
         self.gone |= sight.gone;
         let grace = if self.gone {
@@ -172,13 +209,17 @@ impl Worker {
             now: Timestamp::now(),
             failed: self.refused.map(|reason| ("UnsupportedPod", reason.to_owned())),
         });
-        if status == *written {
+        if status == *written && !self.contested {
             return Ok(());
         }
+        if self.contested {
+            self.corrected = Some(Instant::now());
+        }
         let mut patch = json!({"metadata": {"uid": self.pod.metadata.uid}, "status": status});
-        // The patch merges conditions by type: a reason that no longer holds goes only if it is named.
-        for condition in patch["status"]["conditions"].as_array_mut().into_iter().flatten() {
-            for field in ["reason", "message"] {
+        // The patch merges, and conditions by type: a reason that no longer holds goes only if it is named.
+        for field in ["reason", "message"] {
+            patch["status"][field] = patch["status"][field].take();
+            for condition in patch["status"]["conditions"].as_array_mut().into_iter().flatten() {
                 condition[field] = condition[field].take();
             }
         }
@@ -187,6 +228,8 @@ impl Worker {
         match result {
             Ok(pod) => {
                 self.pod.status = pod.status;
+                self.pod.metadata.resource_version = pod.metadata.resource_version;
+                self.contested = false;
                 *written = status;
                 Ok(())
             }

@@ -49,8 +49,7 @@ const ROOT_OPTIONS: &str = "mode=755,size=64m";
 pub(super) fn enter(container: &Container) -> Result<(), Failure> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount_step("make mounts private", None, "/", None, private, None)?;
-    let program = step::io("find this program", fs::read_link("/proc/self/exe"))?;
-    let program = tree::clone(&program)?;
+    let program = Program::find()?;
     let volumes: Vec<_> =
         container.volumes.iter().map(|volume| tree::clone(&volume.source)).collect::<Result<_, _>>()?;
     let staging = container.staging.to_string_lossy();
@@ -59,7 +58,7 @@ pub(super) fn enter(container: &Container) -> Result<(), Failure> {
     step::errno("enter the root", chdir(&*container.staging))?;
     show_host_folders()?;
     step::io("write /etc", write_etc(&container.etc))?;
-    show_program(&program)?;
+    show_program(program)?;
     device::populate()?;
     proc::mount()?;
     step::io("make /tmp", make_folder("tmp", 0o1777))?;
@@ -126,11 +125,48 @@ fn write_etc(files: &[(String, String)]) -> io::Result<()> {
     files.iter().try_for_each(|(name, text)| fs::write(Path::new("etc").join(name), text))
 }
 
-fn show_program(program: &tree::Tree) -> Result<(), Failure> {
+/// This program, to be seen by the container.
+enum Program {
+    File(tree::Tree),
+    /// Its file was replaced (a new build) or removed; what runs is still there to be read.
+    Unlinked(fs::File),
+}
+
+impl Program {
+    fn find() -> Result<Self, Failure> {
+        let running = Path::new("/proc/self/exe");
+        let path = step::io("find this program", fs::read_link(running))?;
+        // As the kernel marks a file that has no name any more (proc_pid_exe(5)).
+        if path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)") {
+            return step::io("open this program", fs::File::open(running)).map(Self::Unlinked);
+        }
+        tree::clone(&path).map(Self::File)
+    }
+
+    fn show(self, target: &str) -> Result<(), Failure> {
+        match self {
+            Self::File(tree) => tree::attach(&tree, target, tree::READ_ONLY),
+            Self::Unlinked(file) => {
+                // A program with its debugging symbols may be too big for the container's root.
+                step::io(
+                    "the program file was replaced while the cluster runs; restart it",
+                    copy(file, target),
+                )
+            }
+        }
+    }
+}
+
+fn copy(mut file: fs::File, target: &str) -> io::Result<()> {
+    io::copy(&mut file, &mut fs::File::create(target)?)?;
+    fs::set_permissions(target, fs::Permissions::from_mode(0o555))
+}
+
+fn show_program(program: Program) -> Result<(), Failure> {
     let folder = &PROGRAMS[1..];
     let target = format!("{folder}/sluice");
     step::io("make the program's folder", make_mount_point(&target, false))?;
-    tree::attach(program, &target, tree::READ_ONLY)?;
+    program.show(&target)?;
     let missing = STAND_INS.into_iter().filter(|name| !on_host(name));
     for name in BUILT_IN.into_iter().chain(missing) {
         step::io(format!("link {name}"), symlink("sluice", format!("{folder}/{name}")))?;

@@ -1,10 +1,10 @@
 //! Phases and conditions of pods, as tables.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
 
 use super::super::record::{Record, State, Terminated};
-use super::{Facts, compute};
+use super::{Facts, compute, contested};
 
 fn running(ready: bool) -> Record {
     let mut record = Record::new("main".to_owned(), "podinfo".to_owned(), false, false);
@@ -126,4 +126,28 @@ fn unready_containers_are_named() {
     assert_eq!(ready.message.as_deref(), Some("containers with unready status: [main]"));
     let container = &status.container_statuses.expect("statuses")[0];
     assert_eq!((container.ready, container.started), (false, Some(true)));
+}
+
+#[test]
+fn contested_is_what_this_node_writes() {
+    let ours = status("Always", &[running(true)]);
+    let with = |kind: &str, holds: &str| {
+        let mut seen = ours.clone();
+        let conditions = seen.conditions.get_or_insert_default();
+        conditions.retain(|condition| condition.type_ != kind);
+        let (type_, status) = (kind.to_owned(), holds.to_owned());
+        conditions.push(PodCondition { type_, status, ..PodCondition::default() });
+        seen
+    };
+    let lost = PodStatus { reason: Some("NodeLost".to_owned()), ..ours.clone() };
+    let table = [
+        ("as written", ours.clone(), false),
+        ("a condition of others", with("example.com/gate", "True"), false),
+        ("a condition of ours", with("Ready", "False"), true),
+        ("a reason", lost, true),
+        ("nothing", PodStatus::default(), true),
+    ];
+    for (what, seen, expected) in table {
+        assert_eq!(contested(Some(&ours), Some(&seen)), expected, "{what}");
+    }
 }
