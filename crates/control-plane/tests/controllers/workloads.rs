@@ -208,14 +208,14 @@ async fn a_pod_that_fits_nowhere_says_so_and_is_bound_when_it_does() {
     let nodes: Api<Node> = Api::all(lab.client.clone());
     let cordon = |on: bool| Patch::Merge(json!({"spec": {"unschedulable": on}}));
     nodes.patch("worker-1", &PatchParams::default(), &cordon(true)).await.expect("cordoned");
-    // Let the scheduler see it first, or it is right to bind.
-    lab.eventually("the dns slice shows one node", async || {
-        let slices: Api<k8s_openapi::api::discovery::v1::EndpointSlice> =
-            Api::namespaced(lab.client.clone(), "kube-system");
-        let slices = slices.list(&ListParams::default()).await.ok()?.items;
-        slices.iter().any(|slice| slice.endpoints.iter().flatten().count() == 1).then_some(())
-    })
-    .await;
+    // The taint shows that the cache which the scheduler plans with has seen the cordon; before, it is right to bind.
+    for (node, taint) in [("worker-1", "unschedulable"), ("worker-2", "not-ready")] {
+        lab.eventually("the node is tainted", async || {
+            let taints = nodes.get(node).await.ok()?.spec?.taints?;
+            taints.iter().any(|held| held.key == format!("node.kubernetes.io/{taint}")).then_some(())
+        })
+        .await;
+    }
     let pod = json!({
         "metadata": {"name": "alone"},
         "spec": {"containers": [{"name": "c", "image": "nginx"}]},
