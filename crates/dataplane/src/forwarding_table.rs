@@ -8,6 +8,7 @@
 //! judges packets ([`ForwardingTable::judge`]) as the kernel will.
 
 mod claims;
+mod demand;
 mod facts;
 mod frontend;
 mod judge;
@@ -20,11 +21,11 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use services::{Changes, ServiceName, ServiceState, Snapshot};
+use services::{Changes, ServiceName, ServiceState, Snapshot, TrafficPolicy};
 
 use claims::{Claims, Counted};
-pub use facts::NodeFacts;
-pub use frontend::{Frontend, FrontendKey, Target};
+pub use facts::{NodeFacts, Pods};
+pub use frontend::{Frontend, FrontendKey, Kind, Masquerade, Target};
 pub use judge::{Outcome, Packet};
 pub(crate) use text::line;
 
@@ -96,20 +97,23 @@ impl ForwardingTable {
         touched
     }
 
-    /// Takes over new facts of the node. A node keeps its name for life; with another name the table is rebuilt.
+    /// Takes over new facts of the node. Where they decide on frontends (name, zone, addresses), the table is computed
+    /// anew and what differs is touched.
     pub fn set_facts(&mut self, facts: NodeFacts, snapshot: &Snapshot) -> TableChanges {
         if facts == self.facts {
             return TableChanges::default();
         }
         let mut touched = TableChanges { facts: true, ..TableChanges::default() };
-        if facts.name != self.facts.name {
-            let old = std::mem::replace(self, Self::build(facts, snapshot));
-            touched.frontends.extend(old.keys().chain(self.keys()));
-            touched.addresses.extend(old.addresses().chain(self.addresses()));
-            touched.hairpins.extend(old.hairpins().chain(self.hairpins()));
-        } else {
+        if facts.selects_like(&self.facts) {
             self.facts = facts;
+            return touched;
         }
+        let old = std::mem::replace(self, Self::build(facts, snapshot));
+        let keys: BTreeSet<FrontendKey> = old.keys().chain(self.keys()).collect();
+        let differs = |key: &FrontendKey| old.frontend(key) != self.frontend(key);
+        touched.frontends = keys.into_iter().filter(differs).collect();
+        touched.addresses.extend(old.addresses().chain(self.addresses()));
+        touched.hairpins.extend(old.hairpins().chain(self.hairpins()));
         touched
     }
 
@@ -160,27 +164,25 @@ impl ForwardingTable {
 
     fn insert(&mut self, name: &ServiceName, state: &ServiceState, touched: &mut TableChanges) {
         let Some(service) = state.service.as_ref().filter(|service| service.proxied) else { return };
-        for &address in service.cluster_ips() {
+        for demand in demand::demands(&self.facts, service) {
             for port in &service.ports {
-                let key = FrontendKey::new(port.protocol, address, port.port);
-                let selected = selection::select(&self.facts, service, port, state, address);
-                let (service, port) = (name.clone(), port.name.clone());
-                self.claim(
-                    key,
-                    Frontend { service, port, target: selected.target, local: selected.local },
-                    touched,
-                );
+                let selected = selection::select(&self.facts, port, state, demand.ipv4);
+                for vip in &demand.vips {
+                    let Some(number) = vip.port(port) else { continue };
+                    let key = FrontendKey::new(port.protocol, vip.address, number);
+                    self.claim(key, frontend(name, service, port, vip, &selected), touched);
+                }
             }
         }
     }
 
     fn claim(&mut self, key: FrontendKey, frontend: Frontend, touched: &mut TableChanges) {
-        let local = frontend.local.clone();
+        let (local, owns_address) = (frontend.local.clone(), frontend.kind == Kind::ClusterIp);
         if !self.claims.add(key, frontend) {
             return;
         }
         touched.frontends.insert(key);
-        if self.addresses.add(key.address) {
+        if owns_address && self.addresses.add(key.address) {
             touched.addresses.insert(key.address);
         }
         touched.hairpins.extend(local.into_iter().filter(|&local| self.hairpins.add(local)));
@@ -189,12 +191,42 @@ impl ForwardingTable {
     fn remove(&mut self, name: &ServiceName, touched: &mut TableChanges) {
         for (key, frontend) in self.claims.remove(name) {
             touched.frontends.insert(key);
-            if self.addresses.subtract(key.address) {
+            if frontend.kind == Kind::ClusterIp && self.addresses.subtract(key.address) {
                 touched.addresses.insert(key.address);
             }
             touched
                 .hairpins
                 .extend(frontend.local.into_iter().filter(|&local| self.hairpins.subtract(local)));
         }
+    }
+}
+
+fn frontend(
+    name: &ServiceName,
+    service: &services::Service,
+    port: &services::ServicePort,
+    vip: &demand::Vip,
+    selected: &selection::Selected,
+) -> Frontend {
+    let external_local = vip.kind != Kind::ClusterIp && service.external_policy == TrafficPolicy::Local;
+    let policy = if vip.kind == Kind::ClusterIp { service.internal_policy } else { TrafficPolicy::Cluster };
+    let target = selected.target(policy);
+    // Without any endpoint it is refused, wherever the connection comes from.
+    let outside = (external_local && target != Target::Refuse).then(|| selected.target(TrafficPolicy::Local));
+    let mut local = selected.here.clone();
+    if target.endpoints().is_empty() && outside.as_ref().is_none_or(|outside| outside.endpoints().is_empty())
+    {
+        local = Box::default();
+    }
+    Frontend {
+        service: name.clone(),
+        port: std::sync::Arc::clone(&port.name),
+        kind: vip.kind,
+        target,
+        policy,
+        outside,
+        sources: std::sync::Arc::clone(&vip.sources),
+        affinity: service.affinity,
+        local,
     }
 }

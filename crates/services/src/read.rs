@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -91,6 +92,10 @@ pub(crate) fn read_service(name: &ServiceName, object: &core::Service) -> Result
         internal_policy: read_policy(spec.internal_traffic_policy.as_deref()),
         external_policy: read_policy(spec.external_traffic_policy.as_deref()),
         affinity: read_affinity(spec),
+        external_ips: read_external_ips(&field, spec)?,
+        load_balancer_ips: read_load_balancer(&field, object)?,
+        source_ranges: read_source_ranges(&field, spec)?,
+        health_check_node_port: read_health_check(&field, spec)?,
         proxied: !labels.is_some_and(|labels| {
             labels.contains_key(PROXY_NAME_LABEL) || labels.contains_key(HEADLESS_LABEL)
         }),
@@ -122,6 +127,36 @@ fn read_port(field: &Field<'_>, port: &core::ServicePort) -> Result<ServicePort,
         port: field.port("spec.ports.port", port.port)?,
         node_port: node_port.map(|number| field.port("spec.ports.nodePort", number)).transpose()?,
     })
+}
+
+fn read_external_ips(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Vec<IpAddr>, Skipped> {
+    spec.external_ips.iter().flatten().map(|ip| field.address("spec.externalIPs", ip)).collect()
+}
+
+/// Addresses that the load balancer leaves in the packets. Without an `ipMode` they are virtual IPs.
+fn read_load_balancer(field: &Field<'_>, object: &core::Service) -> Result<Vec<IpAddr>, Skipped> {
+    let status = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|balancer| balancer.ingress.as_ref());
+    let virtual_ips = ingress.into_iter().flatten().filter(|point| point.ip_mode.as_deref() != Some("Proxy"));
+    let ips = virtual_ips.filter_map(|point| point.ip.as_deref()).filter(|ip| !ip.is_empty());
+    ips.map(|ip| field.address("status.loadBalancer.ingress.ip", ip)).collect()
+}
+
+/// Validation upstream lets blanks around a range pass, and so do proxies.
+fn read_source_ranges(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Vec<IpNet>, Skipped> {
+    let read = |text: &String| {
+        let range = text.trim().parse::<IpNet>().map(|range| range.trunc());
+        range.map_err(|_| field.skip("spec.loadBalancerSourceRanges", text, "a CIDR"))
+    };
+    spec.load_balancer_source_ranges.iter().flatten().map(read).collect()
+}
+
+/// The port counts only where a load balancer needs it: external policy Local.
+fn read_health_check(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Option<u16>, Skipped> {
+    let needed = spec.type_.as_deref() == Some("LoadBalancer")
+        && read_policy(spec.external_traffic_policy.as_deref()) == TrafficPolicy::Local;
+    let number = spec.health_check_node_port.filter(|number| needed && *number != 0);
+    number.map(|number| field.port("spec.healthCheckNodePort", number)).transpose()
 }
 
 fn read_policy(text: Option<&str>) -> TrafficPolicy {

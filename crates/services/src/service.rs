@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::name::Protocol;
 
 /// How a Service is reached.
@@ -54,6 +56,16 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// Session affinity by client address, with its timeout.
     pub affinity: Option<Duration>,
+    /// `spec.externalIPs` of both families.
+    pub external_ips: Vec<IpAddr>,
+    /// Addresses of `status.loadBalancer.ingress` that are virtual IPs; those of `ipMode: Proxy` (KEP-1860) are left
+    /// to the load balancer.
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`: who may use the load balancer's addresses. An address family without a range,
+    /// or with one of length 0, is open to all.
+    pub source_ranges: Vec<IpNet>,
+    /// `spec.healthCheckNodePort`, where the load balancer asks whether this node has endpoints (external policy Local).
+    pub health_check_node_port: Option<u16>,
     /// False when the label `service.kubernetes.io/service-proxy-name` hands the Service to another proxy, or
     /// `service.kubernetes.io/headless` to none: its names are served, its addresses are not forwarded.
     pub proxied: bool,
@@ -67,5 +79,13 @@ impl Service {
             Exposure::ClusterIps(ips) => ips,
             _ => &[],
         }
+    }
+
+    /// True when something but ClusterIPs leads to it: node ports, external IPs, load balancers.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        !self.external_ips.is_empty()
+            || !self.load_balancer_ips.is_empty()
+            || self.ports.iter().any(|port| port.node_port.is_some())
     }
 }

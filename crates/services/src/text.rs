@@ -45,12 +45,29 @@ fn write_service(f: &mut fmt::Formatter<'_>, name: &ServiceName, service: &Servi
     if let Some(timeout) = service.affinity {
         write!(f, " affinity={}s", timeout.as_secs())?;
     }
+    write_list(f, "external-ips", &service.external_ips)?;
+    write_list(f, "load-balancer", &service.load_balancer_ips)?;
+    write_list(f, "sources", &service.source_ranges)?;
+    if let Some(port) = service.health_check_node_port {
+        write!(f, " health-check={port}")?;
+    }
     f.write_str(if service.proxied { "\n" } else { " proxied-by-another\n" })?;
     for port in &service.ports {
         write!(f, "  port {} {}{}", port.protocol, port.port, named(&port.name))?;
         match port.node_port {
             Some(number) => writeln!(f, " node-port={number}")?,
             None => writeln!(f)?,
+        }
+    }
+    Ok(())
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, key: &str, list: &[impl fmt::Display]) -> fmt::Result {
+    for (index, item) in list.iter().enumerate() {
+        if index == 0 {
+            write!(f, " {key}={item}")?;
+        } else {
+            write!(f, ",{item}")?;
         }
     }
     Ok(())

@@ -69,7 +69,8 @@ impl Tables {
                     std::net::SocketAddr::V6(_) => None,
                 });
                 let target = |address: std::net::SocketAddrV4| {
-                    let masquerade = table.masquerades(source, IpAddr::V4(*address.ip()));
+                    let masquerade =
+                        table.masquerades(source, &packet.destination, IpAddr::V4(*address.ip()));
                     Target { address, masquerade }
                 };
                 Outcome::Targets(v4.map(target).collect())

@@ -9,7 +9,7 @@ use services::Protocol;
 
 use super::{Conntrack, Filter, Flow};
 use crate::NetlinkError;
-use crate::forwarding_table::{ForwardingTable, FrontendKey};
+use crate::forwarding_table::{ForwardingTable, Frontend, FrontendKey};
 
 /// Up to so many service ports are looked up by the kernel one by one; more by one dump of all UDP flows.
 const SINGLE_DUMPS: usize = 4;
@@ -33,9 +33,8 @@ impl Sweep {
     #[must_use]
     pub fn new(table: &ForwardingTable, keys: &[FrontendKey]) -> Self {
         let udp = keys.iter().filter(|key| key.protocol == Protocol::Udp);
-        let endpoints =
-            |key| table.frontend(key).map(|frontend| frontend.target.endpoints()).unwrap_or_default();
-        Self { targets: udp.map(|key| (*key, endpoints(key).into())).collect() }
+        let endpoints = |key| table.frontend(key).into_iter().flat_map(Frontend::endpoints).collect();
+        Self { targets: udp.map(|key| (*key, endpoints(key))).collect() }
     }
 
     /// True when there is nothing to look for.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use services::Protocol;
 
-use super::{ForwardingTable, FrontendKey, Target, text};
+use super::{ForwardingTable, Frontend, FrontendKey, Masquerade, Target, text};
 
 /// The first packet of a flow, as it enters the node or leaves a process of it. Prints as
 /// `10.244.1.5 -> tcp 10.96.132.79:80`.
@@ -67,12 +67,36 @@ impl ForwardingTable {
         if self.facts.answered.contains(destination) {
             return Outcome::Local;
         }
-        match self.frontend(destination).map(|frontend| &frontend.target) {
-            Some(Target::Balance(endpoints)) => Outcome::Forward(Arc::clone(endpoints)),
-            Some(Target::Refuse) => Outcome::Reject,
-            Some(Target::Drop) => Outcome::Drop,
+        match self.frontend(destination) {
+            Some(frontend) => self.judge_frontend(packet.source, frontend),
             None => self.judge_stray(destination.address),
         }
+    }
+
+    fn judge_frontend(&self, source: IpAddr, frontend: &Frontend) -> Outcome {
+        if !frontend.sources.is_empty() && !frontend.sources.iter().any(|range| range.contains(&source)) {
+            return Outcome::Drop;
+        }
+        match self.target_for(source, frontend) {
+            Target::Balance(endpoints) => Outcome::Forward(Arc::clone(endpoints)),
+            Target::Refuse => Outcome::Reject,
+            Target::Drop => Outcome::Drop,
+        }
+    }
+
+    /// The target that applies to connections from `source`: with external policy Local, pods and this node are served
+    /// as if they came by a load balancer that may choose any node.
+    #[must_use]
+    pub fn target_for<'a>(&self, source: IpAddr, frontend: &'a Frontend) -> &'a Target {
+        match &frontend.outside {
+            Some(outside) if !self.facts.pods.contains(source) && !self.is_own(source) => outside,
+            _ => &frontend.target,
+        }
+    }
+
+    /// True for an address of this node.
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.facts.addresses.contains(&address) || self.facts.node_port_addresses.contains(&address)
     }
 
     /// A packet to no frontend: an undefined port, an address that no Service has, or not ours.
@@ -86,10 +110,24 @@ impl ForwardingTable {
         }
     }
 
-    /// True when a packet from `source` that was translated to `endpoint` leaves with the node's address as its
-    /// source, so that the answer comes back here: a pod that reaches itself.
+    /// True when a connection from `source` to this frontend that was translated to `endpoint` leaves with the node's
+    /// address as its source, so that the answer comes back here.
     #[must_use]
-    pub fn masquerades(&self, source: IpAddr, endpoint: IpAddr) -> bool {
-        source == endpoint && self.is_hairpin(endpoint)
+    pub fn masquerades(&self, source: IpAddr, destination: &FrontendKey, endpoint: IpAddr) -> bool {
+        let Some(frontend) = self.frontend(destination) else { return false };
+        if source == endpoint && self.is_hairpin(endpoint) {
+            return true;
+        }
+        match frontend.masquerade() {
+            Masquerade::Always => true,
+            Masquerade::Own => self.is_own(source),
+            Masquerade::Never => self.masquerades_cluster_ip(source),
+        }
+    }
+
+    /// Connections to ClusterIPs from elsewhere than pods may be answered past this node.
+    fn masquerades_cluster_ip(&self, source: IpAddr) -> bool {
+        let pods = &self.facts.pods;
+        self.facts.masquerade_all || (pods.knows(source.is_ipv4()) && !pods.contains(source))
     }
 }

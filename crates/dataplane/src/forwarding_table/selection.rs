@@ -1,20 +1,43 @@
 //! Which endpoints of a Service port take new connections.
 //!
 //! Ready ones; if none is, those that still serve while terminating (KEP-1669). With policy Local the same, judged
-//! among this node's own. Endpoints match by the *name* of the port and by IP family; an address and port that
-//! several slices list counts once, in its best condition (a pod moves between slices without a gap).
+//! among this node's own. With policy Cluster topology hints narrow the ready ones (KEP-2433, KEP-4444). Endpoints
+//! match by the *name* of the port and by IP family; an address and port that several slices list counts once, in its
+//! best condition (a pod moves between slices without a gap).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use services::{Endpoint, Service, ServicePort, ServiceState, TrafficPolicy};
+use services::{Endpoint, ServicePort, ServiceState, TrafficPolicy};
 
 use super::{NodeFacts, Target};
 
-/// The target with the addresses in it that are, or may be, on this node.
+/// One Service port's endpoints in one family, as both policies see them.
 pub(super) struct Selected {
-    pub(super) target: Target,
-    pub(super) local: Box<[IpAddr]>,
+    /// Policy Cluster's. Empty only when there is no endpoint anywhere.
+    cluster: Arc<[SocketAddr]>,
+    /// Policy Local's.
+    local: Arc<[SocketAddr]>,
+    /// Addresses in either that are, or may be, on this node.
+    pub(super) here: Box<[IpAddr]>,
+}
+
+impl Selected {
+    /// What connections that a policy applies to meet.
+    pub(super) fn target(&self, policy: TrafficPolicy) -> Target {
+        let list = match policy {
+            TrafficPolicy::Cluster => &self.cluster,
+            TrafficPolicy::Local => &self.local,
+        };
+        if !list.is_empty() {
+            Target::Balance(Arc::clone(list))
+        } else if self.cluster.is_empty() {
+            Target::Refuse
+        } else {
+            Target::Drop
+        }
+    }
 }
 
 /// How willing an endpoint is to take a connection.
@@ -31,50 +54,43 @@ struct Candidate {
     condition: Condition,
     runs_here: bool,
     may_run_here: bool,
+    node: Hint,
+    zone: Hint,
+}
+
+/// What an endpoint's hints say about this node or its zone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hint {
+    None,
+    Elsewhere,
+    Here,
 }
 
 type Candidates = BTreeMap<SocketAddr, Candidate>;
 
-pub(super) fn select(
-    facts: &NodeFacts,
-    service: &Service,
-    port: &ServicePort,
-    state: &ServiceState,
-    address: IpAddr,
-) -> Selected {
-    let candidates = candidates(facts, port, state, address);
-    let anywhere = usable(&candidates, |_| true);
-    let chosen = match service.internal_policy {
-        TrafficPolicy::Cluster => anywhere,
-        TrafficPolicy::Local => {
-            let here = usable(&candidates, |candidate| candidate.runs_here);
-            if here.is_empty() && !anywhere.is_empty() {
-                return Selected { target: Target::Drop, local: Box::default() };
-            }
-            here
-        }
-    };
-    if chosen.is_empty() {
-        return Selected { target: Target::Refuse, local: Box::default() };
-    }
-    let mut local: Vec<IpAddr> = chosen
+pub(super) fn select(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Selected {
+    let candidates = candidates(facts, port, state, ipv4);
+    let near = topology(&candidates);
+    let cluster = usable(&candidates, |candidate| near.is_none_or(|hint| hint(candidate) == Hint::Here));
+    let local = usable(&candidates, |candidate| candidate.runs_here);
+    let mut here: Vec<IpAddr> = cluster
         .iter()
+        .chain(&local)
         .filter(|endpoint| candidates[*endpoint].may_run_here)
-        .map(|endpoint| endpoint.ip())
+        .map(SocketAddr::ip)
         .collect();
-    local.dedup();
-    Selected { target: Target::Balance(chosen.into()), local: local.into() }
+    here.sort_unstable();
+    here.dedup();
+    Selected { cluster: cluster.into(), local: local.into(), here: here.into() }
 }
 
-fn candidates(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, address: IpAddr) -> Candidates {
+fn candidates(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Candidates {
     let mut candidates = Candidates::new();
     for slice in state.slices.values() {
         let matching =
             slice.ports.iter().filter(|other| other.name == port.name && other.protocol == port.protocol);
         for number in matching.map(|matching| matching.port) {
-            let family =
-                slice.endpoints.iter().filter(|endpoint| endpoint.address.is_ipv4() == address.is_ipv4());
-            for endpoint in family {
+            for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.address.is_ipv4() == ipv4) {
                 join(&mut candidates, SocketAddr::new(endpoint.address, number), candidate(facts, endpoint));
             }
         }
@@ -92,6 +108,16 @@ fn candidate(facts: &NodeFacts, endpoint: &Endpoint) -> Candidate {
         condition,
         runs_here: facts.runs(endpoint.node.as_ref()),
         may_run_here: facts.may_run(endpoint.node.as_ref()),
+        node: hint(&endpoint.for_nodes, Some(&facts.name)),
+        zone: hint(&endpoint.for_zones, facts.zone.as_ref()),
+    }
+}
+
+fn hint(hints: &[Arc<str>], own: Option<&Arc<str>>) -> Hint {
+    match own {
+        _ if hints.is_empty() => Hint::None,
+        Some(own) if hints.contains(own) => Hint::Here,
+        _ => Hint::Elsewhere,
     }
 }
 
@@ -100,6 +126,19 @@ fn join(candidates: &mut Candidates, address: SocketAddr, new: Candidate) {
     known.condition = known.condition.max(new.condition);
     known.runs_here |= new.runs_here;
     known.may_run_here |= new.may_run_here;
+    known.node = known.node.max(new.node);
+    known.zone = known.zone.max(new.zone);
+}
+
+/// By which hints the ready endpoints are narrowed: nodes' before zones', and only if every ready endpoint has some and
+/// one is for here (kube-proxy's `topologyModeFromHints`).
+fn topology(candidates: &Candidates) -> Option<fn(&Candidate) -> Hint> {
+    let kinds: [fn(&Candidate) -> Hint; 2] = [|candidate| candidate.node, |candidate| candidate.zone];
+    let ready = || candidates.values().filter(|candidate| candidate.condition == Condition::Ready);
+    kinds.into_iter().find(|hint| {
+        ready().all(|candidate| hint(candidate) != Hint::None)
+            && ready().any(|candidate| hint(candidate) == Hint::Here)
+    })
 }
 
 /// The ready ones among those that count; if there are none, the terminating ones.

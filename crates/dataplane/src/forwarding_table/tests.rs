@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use services::{Model, Protocol, ServiceName};
 
-use super::{ForwardingTable, NodeFacts, Packet};
+use super::{ForwardingTable, FrontendKey, NodeFacts, Packet};
 
 fn facts() -> NodeFacts {
     NodeFacts::new("worker-1", ["10.96.0.0/16".parse().unwrap()])
@@ -145,9 +145,10 @@ fn only_endpoints_of_this_node_can_hairpin() {
     let table = table(json!({}), &[rows]);
     assert_eq!(table.lines()[1..], ["hairpin 10.244.1.2", "service-cidr 10.96.0.0/16"]);
     let [here, there]: [IpAddr; 2] = ["10.244.1.2", "10.244.2.2"].map(|text| text.parse().unwrap());
-    assert!(table.masquerades(here, here));
-    assert!(!table.masquerades(there, there), "the flow never comes back through this node");
-    assert!(!table.masquerades(here, there));
+    let vip = FrontendKey::new(Protocol::Tcp, "10.96.1.1".parse().unwrap(), 80);
+    assert!(table.masquerades(here, &vip, here));
+    assert!(!table.masquerades(there, &vip, there), "the flow never comes back through this node");
+    assert!(!table.masquerades(here, &vip, there));
 }
 
 #[test]
