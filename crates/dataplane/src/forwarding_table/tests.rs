@@ -11,6 +11,8 @@ use services::{Model, Protocol, ServiceName};
 
 use super::{ForwardingTable, FrontendKey, NodeFacts, Packet};
 
+mod external;
+
 fn facts() -> NodeFacts {
     NodeFacts::new("worker-1", ["10.96.0.0/16".parse().unwrap()])
 }
@@ -188,10 +190,12 @@ fn changed_facts_touch_only_the_facts() {
     assert!(changes.facts && changes.frontends.is_empty());
 }
 
-/// One event: a Service (of four, over three addresses, so that they collide) or a slice comes or goes.
+/// One event: a Service (of four, over three addresses, so that they collide) or a slice comes or goes, or the node
+/// changes.
 #[derive(Clone, Debug)]
 enum Event {
-    Service { name: usize, ip: usize, local: bool },
+    Service { name: usize, ip: usize, local: bool, external: usize },
+    Node { address: u8, zone: bool },
     NoService { name: usize },
     Slice { name: usize, owner: usize, endpoints: Vec<(u8, usize, usize)> },
     NoSlice { name: usize },
@@ -200,11 +204,9 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let endpoint = (1u8..6, 0usize..2, 0usize..4);
     prop_oneof![
-        (0usize..4, 0usize..3, any::<bool>()).prop_map(|(name, ip, local)| Event::Service {
-            name,
-            ip,
-            local
-        }),
+        (0usize..4, 0usize..3, any::<bool>(), 0usize..EXTERNAL.len())
+            .prop_map(|(name, ip, local, external)| Event::Service { name, ip, local, external }),
+        (2u8..4, any::<bool>()).prop_map(|(address, zone)| Event::Node { address, zone }),
         (0usize..4).prop_map(|name| Event::NoService { name }),
         (0usize..4, 0usize..4, prop::collection::vec(endpoint, 0..5))
             .prop_map(|(name, owner, endpoints)| Event::Slice { name, owner, endpoints }),
@@ -212,11 +214,20 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// What a Service may be beside a ClusterIP: type, external policy and further fields.
+const EXTERNAL: [&str; 4] = [
+    "{}",
+    r#"{"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}"#,
+    r#"{"externalIPs": ["192.0.2.1"], "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP"}"#,
+    r#"{"type": "NodePort", "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]}"#,
+];
+
 fn apply(model: &mut Model, event: &Event) {
     match event {
-        Event::Service { name, ip, local } => {
-            let policy = if *local { "Local" } else { "Cluster" };
-            let extra = json!({"internalTrafficPolicy": policy});
+        Event::Node { .. } => {}
+        Event::Service { name, ip, local, external } => {
+            let mut extra: Value = serde_json::from_str(EXTERNAL[*external]).unwrap();
+            extra["internalTrafficPolicy"] = json!(if *local { "Local" } else { "Cluster" });
             model.apply_service(&service(&format!("s{name}"), &format!("10.96.1.{ip}"), extra)).unwrap();
         }
         Event::NoService { name } => model.delete_service(&ServiceName::new("default", format!("s{name}"))),
@@ -246,8 +257,13 @@ proptest! {
             let before = table.clone();
             apply(&mut model, event);
             let changes = model.take_changes();
-            let touched = table.update(&model.snapshot(), &changes);
-            let rebuilt = ForwardingTable::build(facts(), &model.snapshot());
+            let mut touched = table.update(&model.snapshot(), &changes);
+            if let Event::Node { address, zone } = event {
+                let changed = facts().with_addresses(&[IpAddr::from([172, 18, 0, *address])]);
+                let changed = changed.in_zone(zone.then(|| "east".into()));
+                touched.merge(table.set_facts(changed, &model.snapshot()));
+            }
+            let rebuilt = ForwardingTable::build(table.facts().clone(), &model.snapshot());
             prop_assert_eq!(table.lines(), rebuilt.lines());
             prop_assert_eq!(table.addresses().collect::<BTreeSet<_>>(), rebuilt.addresses().collect::<BTreeSet<_>>());
             for key in before.keys().chain(table.keys()) {
