@@ -11,6 +11,7 @@ mod lab;
 mod measure;
 mod namespace;
 mod objects;
+mod proxy;
 
 use anyhow::{Result, bail};
 
@@ -20,10 +21,14 @@ const BENCHES: &[(&str, &str)] = &[
         "lab",
         "the program as a whole: start, idle cost, size, requests through a service's address; [--sluice PATH]",
     ),
-    ("kernel-load", "1,000 and 10,000 services × 5 endpoints into nftables, and one more change"),
+    ("kernel-load", "1,000 to 50,000 services × 5 endpoints into nftables, and one more change"),
     (
         "connections",
         "new connections through a service's address against direct ones, with 1 to 10,000 services",
+    ),
+    (
+        "proxy",
+        "`sluice proxy` against kube-proxy with the same objects from a running API; --kubeconfig FILE …",
     ),
 ];
 
@@ -35,6 +40,7 @@ fn main() -> Result<()> {
         Some(lab::CLIENT) => lab::run_client(rest),
         Some("kernel-load") => kernel_load::run(),
         Some("connections") => connections::run(),
+        Some("proxy") => proxy::run(rest),
         other => {
             let list: String = BENCHES.iter().map(|(name, what)| format!("\n  {name:<14} {what}")).collect();
             bail!("{} is no benchmark; there are:{list}", other.unwrap_or("nothing"))

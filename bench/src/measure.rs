@@ -18,6 +18,15 @@ pub(crate) fn median(mut samples: Vec<Duration>) -> Duration {
     samples[samples.len() / 2]
 }
 
+/// The value that so many percent of the samples do not exceed.
+///
+/// # Panics
+/// Without samples.
+pub(crate) fn percentile(mut samples: Vec<Duration>, percent: usize) -> Duration {
+    samples.sort_unstable();
+    samples[(samples.len() * percent).div_ceil(100).max(1) - 1]
+}
+
 /// Milliseconds with a precision that fits their size.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let value = duration.as_secs_f64() * 1000.0;

@@ -1,0 +1,158 @@
+//! The objects in the API: many Services with their slices, and the one that changes are measured on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+
+use super::node::PROBE_PORT;
+use crate::objects;
+
+/// Where everything is.
+const NAMESPACE: &str = "proxy-bench";
+/// The node that the candidates are.
+pub(super) const NODE: &str = "bench-node";
+/// Calls that are on their way at once.
+const AT_ONCE: usize = 48;
+
+/// A connection to the API, used from this thread only.
+pub(super) struct Api {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+    /// `host:port` that the kubeconfig names.
+    pub(super) server: String,
+}
+
+impl Api {
+    pub(super) fn connect(kubeconfig: &Path) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let read = Kubeconfig::read_from(kubeconfig)?;
+        let config = runtime.block_on(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()))?;
+        let server = config.cluster_url.authority().context("the kubeconfig names no server")?.to_string();
+        let client = runtime.block_on(async { Client::try_from(config) })?;
+        Ok(Self { runtime, client, server })
+    }
+
+    fn services(&self) -> kube::Api<Service> {
+        kube::Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    fn slices(&self) -> kube::Api<EndpointSlice> {
+        kube::Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Replaces what an earlier run left by so many Services with so many endpoints, and the probe's Service.
+    pub(super) fn fill(&self, services: u32, endpoints: u32) -> Result<()> {
+        self.runtime.block_on(async {
+            self.prepare().await?;
+            self.delete_all().await?;
+            let numbers = stream::iter((0..services).map(anyhow::Ok));
+            numbers
+                .try_for_each_concurrent(AT_ONCE, |number| async move {
+                    self.put(objects::service(number), objects::slice(number, endpoints, 0)).await
+                })
+                .await
+        })?;
+        self.create_probe("probe", 200, 1)
+    }
+
+    /// The namespace and the node, unless they are there.
+    async fn prepare(&self) -> Result<()> {
+        let namespaces: kube::Api<Namespace> = kube::Api::all(self.client.clone());
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+        let _ = namespaces.create(&PostParams::default(), &namespace).await;
+        let nodes: kube::Api<Node> = kube::Api::all(self.client.clone());
+        let node: Node = serde_json::from_value(
+            json!({"metadata": {"name": NODE}, "spec": {"podCIDR": "10.99.0.0/24", "podCIDRs": ["10.99.0.0/24"]}}),
+        )?;
+        let _ = nodes.create(&PostParams::default(), &node).await;
+        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.99.0.1"}]}});
+        nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(status)).await?;
+        Ok(())
+    }
+
+    /// One by one: the API server refuses to delete Services as a collection on some versions.
+    async fn delete_all(&self) -> Result<()> {
+        self.slices().delete_collection(&DeleteParams::default(), &Default::default()).await?;
+        let listed = self.services().list_metadata(&Default::default()).await?;
+        let names = listed.items.into_iter().filter_map(|service| service.metadata.name);
+        stream::iter(names)
+            .for_each_concurrent(AT_ONCE, |name| async move {
+                let _ = self.services().delete(&name, &DeleteParams::default()).await;
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn put(&self, mut service: Service, mut slice: EndpointSlice) -> Result<()> {
+        service.metadata.namespace = Some(NAMESPACE.into());
+        slice.metadata.namespace = Some(NAMESPACE.into());
+        // The API wants both forms of the address.
+        let spec = service.spec.as_mut().context("a Service with a spec")?;
+        spec.cluster_ip = spec.cluster_ips.as_ref().and_then(|ips| ips.first().cloned());
+        self.services().create(&PostParams::default(), &service).await?;
+        self.slices().create(&PostParams::default(), &slice).await?;
+        Ok(())
+    }
+
+    /// A Service on 10.96.0.`host` whose endpoint is 10.99.0.`endpoint`.
+    pub(super) fn create_probe(&self, name: &str, host: u8, endpoint: u8) -> Result<()> {
+        let service = json!({
+            "metadata": {"name": name},
+            "spec": {"clusterIPs": [format!("10.96.0.{host}")], "ports": [{"port": 80, "protocol": "TCP"}]},
+        });
+        let slice = json!({
+            "addressType": "IPv4",
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+            "ports": [{"port": PROBE_PORT, "protocol": "TCP", "name": ""}],
+            "endpoints": endpoints(endpoint),
+        });
+        self.runtime.block_on(self.put(serde_json::from_value(service)?, serde_json::from_value(slice)?))
+    }
+
+    pub(super) fn delete_probe(&self, name: &str) -> Result<()> {
+        self.runtime.block_on(async {
+            self.services().delete(name, &DeleteParams::default()).await?;
+            self.slices().delete(name, &DeleteParams::default()).await?;
+            Ok(())
+        })
+    }
+
+    /// Gives a probe another endpoint.
+    pub(super) fn move_probe(&self, name: &str, endpoint: u8) -> Result<()> {
+        let patch = json!({"endpoints": endpoints(endpoint)});
+        self.runtime.block_on(async {
+            self.slices().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            Ok(())
+        })
+    }
+
+    /// Replaces an endpoint of another Service a hundred times a second.
+    pub(super) fn churn(&self, services: u32, endpoints: u32, span: Duration) -> Result<()> {
+        let start = Instant::now();
+        let total = u32::try_from(span.as_secs())? * 100;
+        self.runtime.block_on(async {
+            for turn in 0..total {
+                let due = start + Duration::from_millis(10) * turn;
+                tokio::time::sleep_until(due.into()).await;
+                let (number, version) = (turn % services, 1 + turn / services % 2);
+                let slice = objects::slice(number, endpoints, version);
+                let patch = json!({"endpoints": slice.endpoints});
+                let name = objects::name(number);
+                self.slices().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn endpoints(host: u8) -> Value {
+    json!([{"addresses": [format!("10.99.0.{host}")], "nodeName": NODE, "conditions": {"ready": true}}])
+}
