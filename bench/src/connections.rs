@@ -1,9 +1,10 @@
-//! New connections a second through a service's address against direct ones, from a pod to a pod on another node.
+//! Connections through a service's address against direct ones, from a pod to a pod on another node: how many new ones
+//! a second, how long the handshake takes, how much one carries.
 //!
 //! Both are tracked by the client's node and pass the same rules' hooks; the service's address adds the translation.
 //! Direct connections go to another port of the same server: on the same one, the two would share reply tuples.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -17,17 +18,22 @@ use services::Model;
 use testnet::cluster::{Cluster, Pod};
 use testnet::scenario::Facts;
 
-use crate::measure::{median, print_table, time};
+use crate::measure::{median, milliseconds, percentile, print_table, time};
 use crate::namespace;
 use crate::objects::{service, slice};
 
-const SERVICES: [u32; 3] = [1, 1_000, 10_000];
+const SERVICES: [u32; 4] = [1, 1_000, 10_000, 50_000];
 /// Rounds of direct and translated connections in turn.
 const ROUNDS: usize = 41;
 /// Connections of one kind in a round.
 const CONNECTIONS: u32 = 250;
 /// Port of the service's endpoint, and the one for direct connections.
 const PORTS: [u16; 2] = [9898, 9899];
+/// Rounds of one long connection of each kind in turn, and what each carries.
+const LONG_ROUNDS: usize = 11;
+const LONG_BYTES: usize = 1 << 30;
+/// What one write or read moves.
+const BLOCK: usize = 128 * 1024;
 
 /// Measures with few and with many services present, and prints a table.
 pub(crate) fn run() -> Result<()> {
@@ -37,21 +43,34 @@ pub(crate) fn run() -> Result<()> {
     for port in PORTS {
         serve(&server, port)?;
     }
-    let mut rows = Vec::new();
+    let (mut rates, mut latencies, mut long) = (Vec::new(), Vec::new(), Vec::new());
     for size in SERVICES {
         let _reconciler = program(&cluster, size, &server)?;
-        rows.push(measure(&client, &server, size)?);
+        let rounds = rounds(&client, &server, CONNECT)?;
+        rates.push(rate_row(size, &rounds));
+        latencies.push(latency_row(size, &rounds));
+        let rounds = self::rounds(&client, &server, CARRY)?;
+        long.push(throughput_row(size, &rounds));
     }
     println!("New TCP connections a second, one client, medians of {ROUNDS} rounds of {CONNECTIONS}:\n");
-    print_table(&["services", "direct", "through the service's address", "ratio, round by round"], &rows);
+    print_table(&["services", "direct", "through the service's address", "ratio, round by round"], &rates);
+    println!("\nThe handshake of each of them:\n");
+    print_table(&["services", "direct p50", "p99", "through the service's address p50", "p99"], &latencies);
+    println!("\nOne long connection, Gbit/s, medians of {LONG_ROUNDS} rounds of {} MiB:\n", LONG_BYTES >> 20);
+    print_table(&["services", "direct", "through the service's address", "ratio, round by round"], &long);
     Ok(())
 }
 
-/// Accepts and hangs up, until the process ends.
+/// Reads what comes until the client hangs up, until the process ends.
 fn serve(server: &Pod, port: u16) -> Result<()> {
     let address = SocketAddrV4::new(server.address(), port);
     let listener = server.run(move || TcpListener::bind(address))?.context("the server's socket")?;
-    std::thread::spawn(move || listener.incoming().for_each(drop));
+    std::thread::spawn(move || {
+        let mut block = vec![0; BLOCK];
+        for mut stream in listener.incoming().flatten() {
+            while stream.read(&mut block).is_ok_and(|length| length > 0) {}
+        }
+    });
     Ok(())
 }
 
@@ -78,31 +97,71 @@ fn only(mut slice: EndpointSlice, server: &Pod) -> EndpointSlice {
     slice
 }
 
-fn measure(client: &Pod, server: &Pod, size: u32) -> Result<Vec<String>> {
+/// What one round does to an address: how many times, and a sample for each connection.
+struct Work {
+    rounds: usize,
+    run: fn(SocketAddr) -> io::Result<Vec<Duration>>,
+}
+
+const CONNECT: Work = Work { rounds: ROUNDS, run: connect };
+const CARRY: Work = Work { rounds: LONG_ROUNDS, run: carry };
+
+/// A round's samples, direct and through the service's address.
+type Round = (Vec<Duration>, Vec<Duration>);
+
+fn rounds(client: &Pod, server: &Pod, work: Work) -> Result<Vec<Round>> {
     let direct = SocketAddr::from((server.address(), PORTS[1]));
     let through: SocketAddr = "10.96.1.0:80".parse()?;
     let rounds = client.run(move || {
-        (0..ROUNDS).map(|_| Ok((connect(direct)?, connect(through)?))).collect::<io::Result<Vec<_>>>()
+        let round = |_| Ok(((work.run)(direct)?, (work.run)(through)?));
+        (0..work.rounds).map(round).collect::<io::Result<Vec<_>>>()
     })?;
-    let rounds = rounds.context("a connection failed")?;
-    let rate = |durations: Vec<Duration>| f64::from(CONNECTIONS) / median(durations).as_secs_f64();
-    // Neighbouring in time, so that what else the machine does weighs on both alike.
+    rounds.context("a connection failed")
+}
+
+/// Both medians, each as `show` says, and the median of the rounds' ratios: neighbouring in time, so that what else the
+/// machine does weighs on both alike.
+fn compared(size: u32, rounds: &[Round], show: impl Fn(Duration) -> String) -> Vec<String> {
+    let sum = |samples: &Vec<Duration>| samples.iter().sum::<Duration>();
+    let pairs: Vec<(Duration, Duration)> = rounds.iter().map(|(a, b)| (sum(a), sum(b))).collect();
     let mut ratios: Vec<f64> =
-        rounds.iter().map(|(direct, through)| direct.as_secs_f64() / through.as_secs_f64()).collect();
+        pairs.iter().map(|(direct, through)| direct.as_secs_f64() / through.as_secs_f64()).collect();
     ratios.sort_unstable_by(f64::total_cmp);
-    let (direct, through) = rounds.into_iter().unzip();
-    let cells = [size.to_string(), format!("{:.0}", rate(direct)), format!("{:.0}", rate(through))];
-    Ok(cells.into_iter().chain([format!("{:.3}", ratios[ROUNDS / 2])]).collect())
+    let ratio = format!("{:.3}", ratios[ratios.len() / 2]);
+    let (direct, through) = pairs.into_iter().unzip();
+    vec![size.to_string(), show(median(direct)), show(median(through)), ratio]
+}
+
+fn rate_row(size: u32, rounds: &[Round]) -> Vec<String> {
+    compared(size, rounds, |duration| format!("{:.0}", f64::from(CONNECTIONS) / duration.as_secs_f64()))
+}
+
+fn throughput_row(size: u32, rounds: &[Round]) -> Vec<String> {
+    let bits = LONG_BYTES as f64 * 8.0;
+    compared(size, rounds, |duration| format!("{:.1}", bits / duration.as_secs_f64() / 1e9))
+}
+
+fn latency_row(size: u32, rounds: &[Round]) -> Vec<String> {
+    let direct: Vec<Duration> = rounds.iter().flat_map(|(direct, _)| direct).copied().collect();
+    let through: Vec<Duration> = rounds.iter().flat_map(|(_, through)| through).copied().collect();
+    let cells = [direct, through].map(|samples| [50, 99].map(|percent| percentile(samples.clone(), percent)));
+    [size.to_string()].into_iter().chain(cells.into_iter().flatten().map(milliseconds)).collect()
 }
 
 /// Opens connections one after the other. Closed by reset, so that no port waits for its next use.
-fn connect(to: SocketAddr) -> io::Result<Duration> {
-    let (result, duration) = time(|| {
-        (0..CONNECTIONS).try_for_each(|_| {
-            let stream = TcpStream::connect(to)?;
-            let reset = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-            setsockopt(&stream.as_fd(), Linger, &reset).map_err(io::Error::from)
-        })
-    });
-    result.map(|()| duration)
+fn connect(to: SocketAddr) -> io::Result<Vec<Duration>> {
+    let open = |_| {
+        let (stream, duration) = time(|| TcpStream::connect(to));
+        let reset = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(&stream?.as_fd(), Linger, &reset).map_err(io::Error::from)?;
+        Ok(duration)
+    };
+    (0..CONNECTIONS).map(open).collect()
+}
+
+/// Sends much through one connection.
+fn carry(to: SocketAddr) -> io::Result<Vec<Duration>> {
+    let (block, mut stream) = (vec![0; BLOCK], TcpStream::connect(to)?);
+    let (sent, duration) = time(|| (0..LONG_BYTES / BLOCK).try_for_each(|_| stream.write_all(&block)));
+    sent.map(|()| vec![duration])
 }
