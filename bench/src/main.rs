@@ -1,11 +1,12 @@
 //! Measures Sluice on this machine and prints the figures as Markdown tables. Never touches the host's own
 //! namespaces: what needs a kernel's tables makes a network namespace of its own.
 //!
-//! `cargo run --release -p bench -- lab`, `… -- kernel-load`, `… -- connections`
+//! `cargo run --release -p bench -- lab`, `… -- kernel-load`, `… -- connections`, `… -- dns`
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
 mod connections;
+mod dns;
 mod kernel_load;
 mod lab;
 mod measure;
@@ -23,6 +24,10 @@ const BENCHES: &[(&str, &str)] = &[
     ),
     ("kernel-load", "1,000 to 50,000 services × 5 endpoints into nftables, and one more change"),
     (
+        "dns",
+        "the DNS server against a bare echo and other servers; [load|latency|answer|memory|objects] [--sizes 100,10000] …",
+    ),
+    (
         "connections",
         "new connections through a service's address against direct ones, with 1 to 10,000 services",
     ),
@@ -39,6 +44,7 @@ fn main() -> Result<()> {
         Some("lab") => lab::run(rest),
         Some(lab::CLIENT) => lab::run_client(rest),
         Some("kernel-load") => kernel_load::run(),
+        Some("dns") => dns::run(rest),
         Some("connections") => connections::run(),
         Some("proxy") => proxy::run(rest),
         other => {
