@@ -31,6 +31,7 @@
 //! The contract is the Kubernetes DNS specification 1.1.0 with what CoreDNS adds to it.
 
 pub mod answer;
+pub mod corefile;
 pub mod datagrams;
 pub mod forward;
 pub mod lookup;

@@ -30,6 +30,12 @@ pub enum NameError {
 pub struct Name(Box<[u8]>);
 
 impl Name {
+    /// The name of everything.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(Box::new([0]))
+    }
+
     /// The wire form, ending in the root label.
     #[must_use]
     pub fn as_wire(&self) -> &[u8] {

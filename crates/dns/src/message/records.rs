@@ -211,7 +211,7 @@ pub fn kind_number(name: &str) -> Option<u16> {
     known.map(|(number, _)| *number).or_else(|| name.strip_prefix("TYPE")?.parse().ok())
 }
 
-const KINDS: [(u16, &str); 15] = [
+const KINDS: [(u16, &str); 24] = [
     (rtype::A, "A"),
     (rtype::NS, "NS"),
     (rtype::CNAME, "CNAME"),
@@ -227,7 +227,23 @@ const KINDS: [(u16, &str); 15] = [
     (rtype::IXFR, "IXFR"),
     (rtype::AXFR, "AXFR"),
     (255, "ANY"),
+    (35, "NAPTR"),
+    (43, "DS"),
+    (46, "RRSIG"),
+    (48, "DNSKEY"),
+    (52, "TLSA"),
+    (64, "SVCB"),
+    (65, "HTTPS"),
+    (99, "SPF"),
+    (257, "CAA"),
 ];
+
+/// The code of a mnemonic, upper or lower case.
+#[must_use]
+pub fn rcode_number(name: &str) -> Option<u16> {
+    let mut codes = (0..=16).filter(|code| rcode_name(*code) != "RESERVED");
+    codes.find(|code| rcode_name(*code).eq_ignore_ascii_case(name))
+}
 
 /// The code's mnemonic, as `dig` prints it.
 #[must_use]

@@ -40,14 +40,25 @@ impl Suffix {
     /// # Errors
     /// [`NameError`] when `name` is not a domain name.
     pub fn new(name: &str, fallthrough: bool) -> Result<Self, NameError> {
-        let name: Name = name.parse()?;
+        Ok(Self::of(name.parse()?, fallthrough))
+    }
+
+    /// The suffix of a name that was read already.
+    #[must_use]
+    pub fn of(name: Name, fallthrough: bool) -> Self {
         let below = |text: &str| text.parse().is_ok_and(|ancestor| name.is_within(&ancestor));
         let reversed = match () {
             () if below("in-addr.arpa") => Some(Reversed::V4),
             () if below("ip6.arpa") => Some(Reversed::V6),
             () => None,
         };
-        Ok(Self { labels: name.label_count(), name, reversed, fallthrough })
+        Self { labels: name.label_count(), name, reversed, fallthrough }
+    }
+
+    /// True below `in-addr.arpa` and `ip6.arpa`.
+    #[must_use]
+    pub fn is_reverse(&self) -> bool {
+        self.reversed.is_some()
     }
 
     /// The name.
