@@ -19,7 +19,7 @@ mod exec;
 mod expose;
 mod failure;
 mod get;
-mod go_duration;
+pub(crate) mod go_duration;
 mod label;
 mod listing;
 mod logs;

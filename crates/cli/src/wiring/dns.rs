@@ -27,7 +27,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let client = args.api.connect().await?;
         let upstreams = (!args.upstream.is_empty()).then_some(args.upstream);
         let dns = DnsConfig { domain: args.dns_domain, local_address: None, listen: args.listen, upstreams };
-        let config = Config { node: String::new(), service_cidrs: Vec::new(), proxy: false, dns: Some(dns) };
+        let config = Config { node: String::new(), proxy: None, dns: Some(dns) };
         Agent::start(client, config).await
     })
 }

@@ -17,3 +17,13 @@ pub(crate) fn start(default: &str) {
         .log_internal_errors(false)
         .try_init();
 }
+
+/// The level that corresponds to klog's verbosity, the `-v` of Kubernetes' programs.
+pub(crate) fn level(verbosity: u32) -> &'static str {
+    match verbosity {
+        0..=3 => "info",
+        4..=5 => "info,sluice=debug,dataplane=debug,services=debug",
+        6..=7 => "debug",
+        _ => "trace",
+    }
+}

@@ -2,7 +2,7 @@
 //! with it: the connection to the API, and staying until told to stop.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
@@ -13,7 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tracing::{info, warn};
 
-use super::{Agent, Config, DNS_PORT, DnsConfig};
+use super::{Agent, Config, DNS_PORT, DnsConfig, ProxyConfig};
 use crate::wiring::stop_signals::StopSignals;
 use crate::wiring::{logging, maybe_empty_path};
 
@@ -63,9 +63,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     stay(async move {
         let client = args.api.connect().await?;
         let node = node_name(args.node_name)?;
-        let service_cidrs = args.subnets.resolve(&client).await;
         let dns = args.dns.resolve(&client, &node).await?;
-        Agent::start(client, Config { node, service_cidrs, proxy: true, dns: Some(dns) }).await
+        let proxy = ProxyConfig { service_cidrs: args.subnets.chosen(), ..ProxyConfig::default() };
+        Agent::start(client, Config { node, proxy: Some(proxy), dns: Some(dns) }).await
     })
 }
 
@@ -107,41 +107,53 @@ pub(crate) async fn warn_without_node(client: &Client, node: &str, flag: &str) {
 impl ApiFlags {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        let named = self.kubeconfig.as_ref().filter(|path| !path.as_os_str().is_empty());
-        let config = match named {
-            Some(file) => {
-                ensure!(file.exists(), "stat {}: no such file or directory", file.display());
-                let read =
-                    Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
-                kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
-            }
-            None => kube::Config::incluster()
-                .context("no --kubeconfig is given, and this is not a pod of a cluster")?,
-        };
-        Client::try_from(config).context("preparing the connection to the API")
+        connect(self.kubeconfig.as_deref(), None).await
     }
 }
 
+/// Connects as a kubeconfig says, to another address if one is given; with neither, as a pod is told to.
+pub(crate) async fn connect(kubeconfig: Option<&Path>, master: Option<&str>) -> anyhow::Result<Client> {
+    let master = master.filter(|url| !url.is_empty());
+    let master: Option<http::Uri> =
+        master.map(|url| url.parse().with_context(|| format!("--master {url:?} is no URL"))).transpose()?;
+    let named = kubeconfig.filter(|path| !path.as_os_str().is_empty());
+    let config = match (named, master) {
+        (Some(file), master) => {
+            ensure!(file.exists(), "stat {}: no such file or directory", file.display());
+            let read = Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
+            let mut config =
+                kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+            config.cluster_url = master.unwrap_or(config.cluster_url);
+            config
+        }
+        (None, Some(master)) => kube::Config::new(master),
+        (None, None) => kube::Config::incluster()
+            .context("no --kubeconfig is given, and this is not a pod of a cluster")?,
+    };
+    Client::try_from(config).context("preparing the connection to the API")
+}
+
 impl SubnetFlags {
-    /// The subnets asked for, else those of the cluster. Without any, what goes to an address of no Service is not
-    /// dropped: nothing else depends on them.
-    pub(crate) async fn resolve(&self, client: &Client) -> Vec<IpNet> {
-        if !self.service_cidr.is_empty() {
-            return self.service_cidr.clone();
-        }
-        let api: Api<ServiceCIDR> = Api::all(client.clone());
-        let listed = api.list(&kube::api::ListParams::default()).await;
-        let objects = listed.map(|list| list.items).unwrap_or_default();
-        let cidrs =
-            objects.into_iter().flat_map(|object| object.spec.map(|spec| spec.cidrs).unwrap_or_default());
-        let cidrs: Vec<IpNet> = cidrs.flatten().filter_map(|cidr| cidr.parse().ok()).collect();
-        if cidrs.is_empty() {
-            warn!(
-                "the API tells no ServiceCIDR and no --service-cidr is given: stray service traffic is not dropped"
-            );
-        }
-        cidrs
+    /// The subnets asked for, if any.
+    pub(crate) fn chosen(&self) -> Option<Vec<IpNet>> {
+        Some(self.service_cidr.clone()).filter(|cidrs| !cidrs.is_empty())
     }
+}
+
+/// The subnets of the cluster. Without any, what goes to an address of no Service is not dropped: nothing else depends
+/// on them.
+pub(super) async fn cluster_service_cidrs(client: &Client) -> Vec<IpNet> {
+    let api: Api<ServiceCIDR> = Api::all(client.clone());
+    let listed = api.list(&kube::api::ListParams::default()).await;
+    let objects = listed.map(|list| list.items).unwrap_or_default();
+    let cidrs = objects.into_iter().flat_map(|object| object.spec.map(|spec| spec.cidrs).unwrap_or_default());
+    let cidrs: Vec<IpNet> = cidrs.flatten().filter_map(|cidr| cidr.parse().ok()).collect();
+    if cidrs.is_empty() {
+        warn!(
+            "the API tells no ServiceCIDR and no --service-cidr is given: stray service traffic is not dropped"
+        );
+    }
+    cidrs
 }
 
 impl DnsFlags {

@@ -12,6 +12,7 @@ mod command;
 mod feed;
 mod names;
 mod proxy;
+mod proxy_config;
 mod slot;
 pub(crate) mod stages;
 pub(crate) mod status;
@@ -20,13 +21,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use ipnet::IpNet;
 use kube::Client;
 use tokio::task::JoinHandle;
 
-pub(crate) use command::{ApiFlags, Args, SubnetFlags, node_name, run, stay, warn_without_node};
+pub(crate) use command::{ApiFlags, Args, SubnetFlags, connect, node_name, run, stay, warn_without_node};
 use names::Names;
 use proxy::Proxy;
+pub(crate) use proxy_config::{
+    HEALTHZ_PORT, LocalPods, METRICS_PORT, NodePortAddress, ProxyConfig, SYNC_PERIOD,
+};
 use slot::Slot;
 use stages::Stages;
 
@@ -35,10 +38,8 @@ use stages::Stages;
 pub(crate) struct Config {
     /// The node's name.
     pub(crate) node: String,
-    /// Subnets of the service addresses: what goes there and is no Service's is dropped.
-    pub(crate) service_cidrs: Vec<IpNet>,
-    /// Whether it programs the kernel.
-    pub(crate) proxy: bool,
+    /// Whether, and how, it programs the kernel.
+    pub(crate) proxy: Option<ProxyConfig>,
     /// Whether, and how, it answers names.
     pub(crate) dns: Option<DnsConfig>,
 }
@@ -63,8 +64,11 @@ impl Config {
             [node.dns_address, node.address.addr()].map(|address| SocketAddr::from((address, DNS_PORT)));
         Self {
             node: node.name.clone(),
-            service_cidrs: vec![node.service_cidr.into()],
-            proxy: true,
+            proxy: Some(ProxyConfig {
+                service_cidrs: Some(vec![node.service_cidr.into()]),
+                local_pods: LocalPods::ClusterCidrs(vec![node.cluster_pod_cidr.into()]),
+                ..ProxyConfig::default()
+            }),
             dns: Some(DnsConfig {
                 domain: node.dns_domain.clone(),
                 local_address: Some(node.dns_address),
@@ -97,13 +101,18 @@ impl Agent {
             let names = Names::start(dns, Arc::clone(&stages)).context("starting DNS")?;
             threads.push(consumer("names", &mut slots, |slot| names.run(slot))?);
         }
-        if config.proxy {
-            let proxy = Proxy::open(&config, Arc::clone(&stages)).context("starting the service proxy")?;
+        if let Some(proxy) = &config.proxy {
+            let service_cidrs = match &proxy.service_cidrs {
+                Some(cidrs) => cidrs.clone(),
+                None => command::cluster_service_cidrs(&client).await,
+            };
+            let proxy = Proxy::open(&config, service_cidrs, Arc::clone(&stages));
+            let proxy = proxy.context("starting the service proxy")?;
             threads.push(consumer("proxy", &mut slots, |slot| proxy.run(slot))?);
         }
         let feed = tokio::spawn(feed::feed(client, config.dns.is_some(), slots.clone()));
         let status = tokio::spawn(status::serve(listener, stages));
-        Ok(Self { slots, feed, status, proxy: config.proxy, threads })
+        Ok(Self { slots, feed, status, proxy: config.proxy.is_some(), threads })
     }
 
     /// Whether rules stay in the kernel when it stops.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper};
 use dataplane::forwarding_table::{ForwardingTable, NodeFacts, TableChanges};
 use dataplane::reconcile::Reconciler;
+use ipnet::IpNet;
 use tracing::{debug, info};
 
 use super::Config;
@@ -49,8 +50,12 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Opens the kernel's side in this thread's network namespace. Writes nothing.
-    pub(crate) fn open(config: &Config, stages: Arc<Stages>) -> anyhow::Result<Self> {
-        let mut facts = NodeFacts::new(config.node.as_str(), config.service_cidrs.iter().copied());
+    pub(crate) fn open(
+        config: &Config,
+        service_cidrs: Vec<IpNet>,
+        stages: Arc<Stages>,
+    ) -> anyhow::Result<Self> {
+        let mut facts = NodeFacts::new(config.node.as_str(), service_cidrs);
         for address in config.dns.iter().flat_map(|dns| dns.listen.first()) {
             facts = facts.answering_dns(address.ip());
         }
