@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// Run the service proxy and DNS for one node of any cluster
     Agent(agent::Args),
     /// Run the service proxy alone
-    Proxy(proxy::Args),
+    Proxy(Box<proxy::Args>),
     /// Run the node's DNS alone
     Dns(dns::Args),
     /// Say what this machine can do and what will be used
@@ -62,7 +62,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Node(args) => node::run(args),
         Command::Agent(args) => agent::run(args),
-        Command::Proxy(args) => proxy::run(args),
+        Command::Proxy(args) => proxy::run(&args),
         Command::Dns(args) => dns::run(args),
         Command::Check(args) => check::run(args),
         Command::Cleanup(args) => cleanup::run(args),
