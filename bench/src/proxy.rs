@@ -1,7 +1,7 @@
 //! Sluice's proxy against kube-proxy: the same objects from the same API, one after the other, each in a network
 //! namespace of its own.
 //!
-//! `bench proxy --kubeconfig FILE [--sluice PATH] [--kube-proxy PATH] [--sizes 1000x2,10000x5] [--changes N]
+//! `bench proxy --kubeconfig FILE [--sluice PATH|none] [--kube-proxy PATH] [--sizes 1000x2,10000x5] [--changes N]
 //! [--churn SECONDS]`. The API must run already, on loopback; everything of an earlier run in its namespace
 //! `proxy-bench` is replaced. A candidate counts as synced when its metrics show a finished sync; a change counts from
 //! the call of the API to the first connection that reaches the new endpoint.
@@ -48,7 +48,10 @@ impl Options {
                 other => bail!("proxy knows no {other}"),
             }
         }
-        let mut programs = vec![Program::sluice(sluice)];
+        let mut programs = Vec::new();
+        if sluice.as_os_str() != "none" {
+            programs.push(Program::sluice(sluice));
+        }
         programs.extend(kube_proxy.map(Program::kube_proxy));
         let kubeconfig = kubeconfig.context("--kubeconfig of a running API is needed")?;
         let sizes = sizes.split(',').map(size).collect::<Result<_>>()?;

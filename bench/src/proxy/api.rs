@@ -70,10 +70,10 @@ impl Api {
         let _ = namespaces.create(&PostParams::default(), &namespace).await;
         let nodes: kube::Api<Node> = kube::Api::all(self.client.clone());
         let node: Node = serde_json::from_value(
-            json!({"metadata": {"name": NODE}, "spec": {"podCIDR": "10.99.0.0/24", "podCIDRs": ["10.99.0.0/24"]}}),
+            json!({"metadata": {"name": NODE}, "spec": {"podCIDR": "10.200.0.0/24", "podCIDRs": ["10.200.0.0/24"]}}),
         )?;
         let _ = nodes.create(&PostParams::default(), &node).await;
-        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.99.0.1"}]}});
+        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.200.0.1"}]}});
         nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(status)).await?;
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Api {
         Ok(())
     }
 
-    /// A Service on 10.96.0.`host` whose endpoint is 10.99.0.`endpoint`.
+    /// A Service on 10.96.0.`host` whose endpoint is 10.200.0.`endpoint`.
     pub(super) fn create_probe(&self, name: &str, host: u8, endpoint: u8) -> Result<()> {
         let service = json!({
             "metadata": {"name": name},
@@ -154,5 +154,5 @@ impl Api {
 }
 
 fn endpoints(host: u8) -> Value {
-    json!([{"addresses": [format!("10.99.0.{host}")], "nodeName": NODE, "conditions": {"ready": true}}])
+    json!([{"addresses": [format!("10.200.0.{host}")], "nodeName": NODE, "conditions": {"ready": true}}])
 }

@@ -46,7 +46,12 @@ pub(super) struct Candidate {
 impl Candidate {
     pub(super) fn start(program: &Program, node: &Node, kubeconfig: &Path) -> Result<Self> {
         let mut command = Command::new(&program.path);
-        command.args(program.arguments).args(["--hostname-override", NODE, "--cluster-cidr", "10.99.0.0/16"]);
+        command.args(program.arguments).args([
+            "--hostname-override",
+            NODE,
+            "--cluster-cidr",
+            "10.200.0.0/16",
+        ]);
         command.arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
         let log =
             std::env::temp_dir().join(format!("bench-proxy-{}-{}.log", program.name, std::process::id()));

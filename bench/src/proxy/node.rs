@@ -30,7 +30,7 @@ impl Node {
         let node = Self { namespace };
         node.ip("link set lo up")?;
         for host in 1..=3 {
-            node.ip(&format!("address add 10.99.0.{host}/32 dev lo"))?;
+            node.ip(&format!("address add 10.200.0.{host}/32 dev lo"))?;
             node.serve(host)?;
         }
         // What a process sends needs a route before it is translated.
@@ -48,7 +48,7 @@ impl Node {
 
     /// A server that says the last number of its address.
     fn serve(&self, host: u8) -> Result<()> {
-        let address = SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, host), PROBE_PORT);
+        let address = SocketAddrV4::new(Ipv4Addr::new(10, 200, 0, host), PROBE_PORT);
         let listener = self.namespace.run(move || TcpListener::bind(address))??;
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
