@@ -38,4 +38,4 @@ mod netlink;
 pub mod nftables;
 pub mod reconcile;
 
-pub use netlink::{Call, Error as NetlinkError, Faults};
+pub use netlink::{Call, Error as NetlinkError, Faults, Wire};

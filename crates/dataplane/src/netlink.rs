@@ -2,17 +2,18 @@
 //!
 //! A batch is one transaction of the kernel: all of its messages take effect at one moment or none does. It must fit
 //! one send, so the socket says how much that is. Everything is synchronous and bounded in time; nothing here knows
-//! what the messages mean.
+//! what the messages mean. A reply that is cut short, damaged or ends with an error is an error, never half an answer.
 
 mod attribute;
 mod batch;
+mod error;
 mod faults;
 mod socket;
+mod wire;
 
 pub(crate) use attribute::{Attributes, Writer};
-#[cfg(test)]
-pub(crate) use batch::messages;
-pub(crate) use batch::{APPEND, Batch, CREATE, DUMP, Header, Received, request};
+pub(crate) use batch::{APPEND, Batch, CREATE, DUMP, Header, Received, messages, request};
+pub use error::Error;
 pub use faults::{Call, Faults};
-pub use socket::Error;
 pub(crate) use socket::Socket;
+pub use wire::Wire;

@@ -7,6 +7,7 @@
 
 mod error;
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ pub struct Reconciler {
     layout: Layout,
     /// What the kernel holds; `None` until read, and after a failure.
     state: Option<State>,
+    /// UDP frontends whose flows may be stale and that no sync has reported yet. One that fails may have taken effect,
+    /// and what is read back then shows no difference any more.
+    stale: BTreeSet<FrontendKey>,
     counters: Counters,
 }
 
@@ -70,7 +74,7 @@ impl Reconciler {
         let mut socket = Socket::open().map_err(Error::Open)?;
         let owned = nftables::can_own(&mut socket).map_err(Error::Open)?;
         let layout = Layout { family: &IPV4, table: nftables::TABLE, owned };
-        Ok(Self { socket, layout, state: None, counters: Counters::default() })
+        Ok(Self { socket, layout, state: None, stale: BTreeSet::new(), counters: Counters::default() })
     }
 
     /// The same with a smaller send buffer than the system would give, in bytes: more, smaller transactions. What an
@@ -80,7 +84,7 @@ impl Reconciler {
     /// When the system refuses the size.
     pub fn with_send_buffer(mut self, bytes: usize) -> Result<Self, Error> {
         // The kernel doubles what is asked for.
-        self.socket.shrink_send_buffer(bytes / 2).map_err(Error::Open)?;
+        self.socket = Socket::open_small(bytes / 2).map_err(Error::Open)?;
         Ok(self)
     }
 
@@ -135,13 +139,15 @@ impl Reconciler {
             None => (self.take_over()?, None),
         };
         let plan = Plan::new(&self.layout, &state, table, changes);
-        let (elements, stale) = (plan.size(), stale_udp(&plan));
+        let elements = plan.size();
+        self.stale.extend(stale_udp(&plan));
         let sent = self.carry_out(&plan)?;
         let mut state = state;
         plan.apply(&mut state);
         self.state = Some(state);
         self.counters.transactions += u64::from(sent.transactions);
         self.counters.elements += elements as u64;
+        let stale = std::mem::take(&mut self.stale).into_iter().collect();
         Ok(Synced { transactions: sent.transactions, elements, bytes: sent.bytes, stale })
     }
 
@@ -168,8 +174,8 @@ impl Reconciler {
     }
 }
 
-fn stale_udp(plan: &Plan) -> Vec<FrontendKey> {
-    plan.stale().filter(|key| key.protocol == Protocol::Udp).collect()
+fn stale_udp(plan: &Plan) -> impl Iterator<Item = FrontendKey> {
+    plan.stale().filter(|key| key.protocol == Protocol::Udp)
 }
 
 /// What the kernel holds in the calling thread's network namespace, in the format of

@@ -2,39 +2,61 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use services::Protocol;
 
-use super::{Conntrack, Filter, Flow};
+use super::filter::Scope;
+use super::{Conntrack, Flow, delete, dump};
 use crate::NetlinkError;
 use crate::forwarding_table::{ForwardingTable, Frontend, FrontendKey};
+use crate::netlink::Socket;
 
-/// Up to so many service ports are looked up by the kernel one by one; more by one dump of all UDP flows.
-const SINGLE_DUMPS: usize = 4;
-/// Flows found by one pass; more take further passes, in constant memory.
-const PASS: usize = 4096;
-/// Passes after which a sweep ends, whatever still comes.
-const PASSES: usize = 2048;
-/// A packet that was on its way when the rules changed has its flow by then.
-const SETTLING: Duration = Duration::from_millis(20);
-/// After a failed sweep.
-const RETRY: Duration = Duration::from_secs(1);
+/// Flows that are deleted by one system call: their answers fit a receive buffer of the usual size.
+const BATCH: usize = 64;
 
 /// Service ports with the endpoints that their flows may go to.
 #[derive(Clone, Debug, Default)]
 pub struct Sweep {
-    targets: HashMap<FrontendKey, Arc<[SocketAddr]>>,
+    /// Endpoints are sorted.
+    targets: HashMap<FrontendKey, Box<[SocketAddr]>>,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Flows that were cut.
+    pub deleted: usize,
+    /// Dumps that it took: one for each IP family at most.
+    pub dumps: usize,
+    /// Flows that the kernel sent in them.
+    pub sent: u64,
+    /// Flows among them that it was asked not to send, as kernels before 5.8 do: the sweep is right, but slow.
+    pub unasked: u64,
 }
 
 impl Sweep {
     /// The UDP ones among `keys`, with their endpoints as of now; a port that is gone has none.
     #[must_use]
     pub fn new(table: &ForwardingTable, keys: &[FrontendKey]) -> Self {
-        let udp = keys.iter().filter(|key| key.protocol == Protocol::Udp);
-        let endpoints = |key| table.frontend(key).into_iter().flat_map(Frontend::endpoints).collect();
-        Self { targets: udp.map(|key| (*key, endpoints(key))).collect() }
+        let endpoints = |key| table.frontend(key).into_iter().flat_map(Frontend::endpoints);
+        Self::of(keys.iter().map(|key| (*key, endpoints(key))))
+    }
+
+    /// Frontends of any kind with all endpoints that their flows may go to, whichever list chose them: a flow is cut
+    /// when its endpoint is none of them, and every flow where there is none. Only UDP counts: TCP endpoints end
+    /// their connections themselves, and SCTP's associations know several addresses.
+    #[must_use]
+    pub fn of<E: IntoIterator<Item = SocketAddr>>(
+        frontends: impl IntoIterator<Item = (FrontendKey, E)>,
+    ) -> Self {
+        let udp = frontends.into_iter().filter(|(key, _)| key.protocol == Protocol::Udp);
+        let sorted = |endpoints: E| {
+            let mut endpoints: Vec<SocketAddr> = endpoints.into_iter().collect();
+            endpoints.sort_unstable();
+            endpoints.dedup();
+            endpoints.into_boxed_slice()
+        };
+        Self { targets: udp.map(|(key, endpoints)| (key, sorted(endpoints))).collect() }
     }
 
     /// True when there is nothing to look for.
@@ -49,117 +71,54 @@ impl Sweep {
     }
 
     fn is_stale(&self, flow: &Flow) -> bool {
-        self.targets.get(&flow.frontend()).is_some_and(|endpoints| !endpoints.contains(&flow.reply.source))
+        let endpoints = self.targets.get(&flow.frontend());
+        endpoints.is_some_and(|endpoints| endpoints.binary_search(&flow.reply.source).is_err())
     }
 }
 
 impl Conntrack {
-    /// Deletes the flows of the sweep's service ports that lead elsewhere than to their endpoints. How many.
+    /// Deletes the flows of the sweep's service ports that lead elsewhere than to their endpoints.
     ///
     /// # Errors
     /// When the kernel refuses; flows deleted until then stay deleted.
-    pub fn sweep(&mut self, sweep: &Sweep) -> Result<usize, NetlinkError> {
-        if sweep.targets.len() > SINGLE_DUMPS {
-            return self.sweep_matching(sweep, &Filter::Protocol(Protocol::Udp));
+    pub fn sweep(&mut self, sweep: &Sweep) -> Result<Swept, NetlinkError> {
+        let mut swept = Swept::default();
+        for scope in Scope::covering(sweep.targets.keys()) {
+            let mut stale = Stale { socket: &mut self.calls, flows: Vec::with_capacity(BATCH), deleted: 0 };
+            let seen =
+                dump(
+                    &mut self.dumps,
+                    &scope,
+                    |flow| {
+                        if sweep.is_stale(&flow) { stale.push(flow) } else { Ok(()) }
+                    },
+                )?;
+            stale.flush()?;
+            swept.deleted += stale.deleted;
+            swept.dumps += 1;
+            swept.sent += seen.sent;
+            swept.unasked += seen.unasked;
         }
-        let keys = sweep.targets.keys();
-        keys.map(|key| self.sweep_matching(sweep, &Filter::Frontend(*key))).sum()
-    }
-
-    fn sweep_matching(&mut self, sweep: &Sweep, filter: &Filter) -> Result<usize, NetlinkError> {
-        let mut deleted = 0;
-        for _ in 0..PASSES {
-            let mut stale = Vec::new();
-            self.each(filter, |flow| {
-                if stale.len() < PASS && sweep.is_stale(&flow) {
-                    stale.push(flow);
-                }
-            })?;
-            for flow in &stale {
-                deleted += usize::from(self.delete(flow)?);
-            }
-            if stale.len() < PASS {
-                break;
-            }
-        }
-        Ok(deleted)
+        Ok(swept)
     }
 }
 
-/// Hands sweeps from the thread that syncs to one that sweeps. What waits is one entry for each service port.
-#[derive(Debug, Default)]
-pub struct Sweeper {
-    state: Mutex<State>,
-    wake: Condvar,
+/// Deletes flows some at a time, while the dump that finds them goes on: the kernel goes on behind one that went.
+struct Stale<'a> {
+    socket: &'a mut Socket,
+    flows: Vec<Flow>,
+    deleted: usize,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: Sweep,
-    closed: bool,
-}
-
-impl Sweeper {
-    /// A sweeper with nothing to do. It does nothing until some thread calls [`Sweeper::run`].
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+impl Stale<'_> {
+    fn push(&mut self, flow: Flow) -> Result<(), NetlinkError> {
+        self.flows.push(flow);
+        if self.flows.len() < BATCH { Ok(()) } else { self.flush() }
     }
 
-    /// Adds what a sync reported ([`crate::reconcile::Synced::stale`]). Never blocks for long.
-    pub fn push(&self, sweep: Sweep) {
-        if !sweep.is_empty() {
-            self.lock().waiting.merge(sweep);
-            self.wake.notify_one();
-        }
-    }
-
-    /// Ends [`Sweeper::run`] when it has done what waits.
-    pub fn close(&self) {
-        self.lock().closed = true;
-        self.wake.notify_all();
-    }
-
-    /// Sweeps what is pushed, until closed. Blocks the calling thread, in whose network namespace `conntrack` was
-    /// opened. Failures are logged and tried again after a second.
-    pub fn run(&self, conntrack: &mut Conntrack) {
-        while let Some(sweep) = self.next() {
-            match conntrack.sweep(&sweep) {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "cut UDP flows to endpoints that left"),
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "UDP flows could not be cut");
-                    self.put_back(sweep);
-                }
-            }
-        }
-    }
-
-    /// Waits for something to do; `None` when closed and done.
-    fn next(&self) -> Option<Sweep> {
-        let mut state = self.lock();
-        while state.waiting.is_empty() {
-            if state.closed {
-                return None;
-            }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(state);
-        std::thread::sleep(SETTLING);
-        Some(std::mem::take(&mut self.lock().waiting))
-    }
-
-    /// What failed is tried again later, unless newer targets are waiting or no later comes.
-    fn put_back(&self, mut sweep: Sweep) {
-        if !self.lock().closed {
-            std::thread::sleep(RETRY);
-            let mut state = self.lock();
-            sweep.merge(std::mem::take(&mut state.waiting));
-            state.waiting = sweep;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flush(&mut self) -> Result<(), NetlinkError> {
+        self.deleted += delete(self.socket, &self.flows)?;
+        self.flows.clear();
+        Ok(())
     }
 }

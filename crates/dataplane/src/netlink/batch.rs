@@ -1,6 +1,7 @@
 //! Messages, and batches of them.
 
 use super::attribute::{Attributes, Writer};
+use super::error::Error;
 
 const NLMSG_HEADER: usize = 16;
 /// `struct nfgenmsg`: family, version, resource.
@@ -121,6 +122,11 @@ impl Batch {
         self.labels.get(index).map_or("the transaction as a whole", String::as_str)
     }
 
+    /// True for the sequence number of a message that is not the batch's beginning or end.
+    pub(crate) fn is_labelled(&self, sequence: u32) -> bool {
+        (1..=self.last_sequence()).contains(&sequence)
+    }
+
     /// Sequence number of the last message, the one that asks for an acknowledgement.
     pub(crate) fn last_sequence(&self) -> u32 {
         u32::try_from(self.labels.len()).expect("a batch has few messages")
@@ -135,6 +141,11 @@ impl Batch {
         }
         self.delimiter(NFNL_MSG_BATCH_END, self.last_sequence() + 1);
         &self.bytes
+    }
+
+    /// The messages so far.
+    pub(crate) fn messages(&self) -> Messages<'_> {
+        messages(&self.bytes)
     }
 
     fn delimiter(&mut self, kind: u16, sequence: u32) {
@@ -157,6 +168,9 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// The socket that it is an answer to, or whose doing it tells of.
+    #[allow(dead_code, reason = "the monitor of the table tells foreign transactions by it")]
+    pub(crate) port: u32,
     pub(crate) body: &'a [u8],
 }
 
@@ -168,18 +182,37 @@ impl<'a> Received<'a> {
 }
 
 /// Cuts a datagram into messages; stops at the first that does not fit.
-pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Received<'_>> {
-    std::iter::from_fn(move || {
-        let header = datagram.get(..NLMSG_HEADER)?;
+pub(crate) fn messages(datagram: &[u8]) -> Messages<'_> {
+    Messages { rest: datagram }
+}
+
+/// The messages of a datagram.
+#[derive(Clone, Debug)]
+pub(crate) struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl Messages<'_> {
+    /// Whether all of the datagram was messages, once they were read.
+    pub(crate) fn whole(&self, object: &str) -> Result<(), Error> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Error::damaged(object)) }
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Received<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let header = self.rest.get(..NLMSG_HEADER)?;
         let word =
             |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let (length, sequence) = (word(0) as usize, word(8));
-        let body = datagram.get(NLMSG_HEADER..length)?;
-        let received = Received { kind: half(4), flags: half(6), sequence, body };
-        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let body = self.rest.get(NLMSG_HEADER..length)?;
+        let received = Received { kind: half(4), flags: half(6), sequence, port: word(12), body };
+        self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(received)
-    })
+    }
 }
 
 #[cfg(test)]

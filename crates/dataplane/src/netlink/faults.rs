@@ -20,4 +20,10 @@ pub enum Call {
 pub trait Faults: Send + fmt::Debug {
     /// The error number with which this call fails (`libc::ENOBUFS` …), `None` to let it through.
     fn strike(&mut self, call: Call) -> Option<i32>;
+
+    /// The error number with which the kernel refuses a message about `object`, and with it the whole transaction.
+    fn refuse(&mut self, object: &str, message: &[u8]) -> Option<i32> {
+        let _ = (object, message);
+        None
+    }
 }

@@ -1,81 +1,28 @@
 //! The netlink socket: sends a batch and reads its verdict, asks for dumps and streams them.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::sockopt::{ReceiveTimeout, SndBuf, SndBufForce};
-use nix::sys::socket::{
-    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockopt, setsockopt,
-};
-use nix::sys::time::TimeVal;
-
-use super::batch::{Batch, Received, messages};
+use super::batch::{Batch, Messages, Received, messages};
+use super::error::{DUMP_ATTEMPTS, Error};
 use super::faults::{Call, Faults};
+use super::wire::{Kernel, Wire};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// The kernel makes dump datagrams of at most 32 KiB.
 const RECEIVE_BUFFER: usize = 64 * 1024;
-/// The kernel answers within the call; a longer silence is a fault.
-const PATIENCE_SECONDS: i64 = 10;
-/// What we ask for. A transaction holds up all others on the machine while the kernel works on it; this much is some
-/// 15,000 elements and a few tens of milliseconds.
-const SEND_BUFFER: usize = 1 << 20;
 /// Part of the send buffer that the kernel keeps for itself.
 const SEND_RESERVE: usize = 32;
-/// A dump that a concurrent change interrupted is repeated this often.
-const DUMP_ATTEMPTS: u32 = 8;
+/// Answers of an earlier request that are thrown away before the next; more than a dump of ten million flows has.
+const LEFTOVERS: u32 = 1 << 20;
 
-/// Why the kernel could not be asked or told.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A system call on the socket failed.
-    #[error("netlink: cannot {step}")]
-    Socket {
-        /// What was tried.
-        step: &'static str,
-        /// The system's reason.
-        #[source]
-        cause: io::Error,
-    },
-    /// The kernel refused a message, and with it the whole transaction.
-    #[error("netlink: the kernel refused {object}")]
-    Refused {
-        /// What the message was about.
-        object: String,
-        /// The kernel's reason.
-        #[source]
-        cause: io::Error,
-    },
-    /// A dump was interrupted by concurrent changes each time.
-    #[error("netlink: the state changed under each of {DUMP_ATTEMPTS} attempts to read it")]
-    Interrupted,
-    /// The kernel did not say how a transaction ended.
-    #[error("netlink: no acknowledgement within {PATIENCE_SECONDS} s")]
-    Silent,
-}
-
-impl Error {
-    fn socket(step: &'static str, errno: Errno) -> Self {
-        Self::Socket { step, cause: errno.into() }
-    }
-
-    /// The kernel's error number, if it gave one.
-    #[must_use]
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Socket { cause, .. } | Self::Refused { cause, .. } => cause.raw_os_error(),
-            Self::Interrupted | Self::Silent => None,
-        }
-    }
-}
-
-/// A `NETLINK_NETFILTER` socket of the network namespace in which it was opened.
+/// A conversation with netfilter in the network namespace in which it was opened.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    fd: OwnedFd,
+    wire: Box<dyn Wire>,
+    port: u32,
     sequence: u32,
     send_limit: usize,
     buffer: Vec<u8>,
@@ -85,22 +32,25 @@ pub(crate) struct Socket {
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     pub(crate) fn open() -> Result<Self, Error> {
-        let protocol = SockProtocol::NetlinkNetFilter;
-        let fd = socket::socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
-            .map_err(|errno| Error::socket("open a netfilter socket", errno))?;
-        socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))
-            .map_err(|errno| Error::socket("bind the socket", errno))?;
-        setsockopt(&fd, ReceiveTimeout, &TimeVal::new(PATIENCE_SECONDS, 0))
-            .map_err(|errno| Error::socket("set a receive timeout", errno))?;
-        // Beyond net.core.wmem_max only with CAP_NET_ADMIN in the initial user namespace; else what there is.
-        if setsockopt(&fd, SndBufForce, &(SEND_BUFFER / 2)).is_err() {
-            setsockopt(&fd, SndBuf, &(SEND_BUFFER / 2))
-                .map_err(|errno| Error::socket("size the send buffer", errno))?;
-        }
-        let mut socket =
-            Self { fd, sequence: 0, send_limit: 0, buffer: vec![0; RECEIVE_BUFFER], faults: None };
-        socket.measure()?;
-        Ok(socket)
+        Self::of(Kernel::open()?)
+    }
+
+    /// The same with a smaller send buffer.
+    pub(crate) fn open_small(send_buffer: usize) -> Result<Self, Error> {
+        let kernel = Kernel::open()?;
+        kernel.shrink_send_buffer(send_buffer)?;
+        Self::of(kernel)
+    }
+
+    fn of(kernel: Kernel) -> Result<Self, Error> {
+        let (port, send_limit) = (kernel.port()?, kernel.send_buffer()?.saturating_sub(SEND_RESERVE));
+        Ok(Self { port, send_limit, ..Self::over(Box::new(kernel)) })
+    }
+
+    /// A socket over something else than the kernel.
+    pub(crate) fn over(wire: Box<dyn Wire>) -> Self {
+        let buffer = vec![0; RECEIVE_BUFFER];
+        Self { wire, port: 0, sequence: 0, send_limit: RECEIVE_BUFFER, buffer, faults: None }
     }
 
     /// From now on these calls fail as well.
@@ -110,21 +60,25 @@ impl Socket {
 
     fn strike(&mut self, call: Call, step: &'static str) -> Result<(), Error> {
         let errno = self.faults.as_mut().and_then(|faults| faults.strike(call));
-        errno.map_or(Ok(()), |errno| Err(Error::Socket { step, cause: os_error(errno) }))
+        errno.map_or(Ok(()), |errno| Err(Error::socket(step, io::Error::from_raw_os_error(errno))))
     }
 
-    /// Makes the send buffer as small as asked.
-    pub(crate) fn shrink_send_buffer(&mut self, bytes: usize) -> Result<(), Error> {
-        setsockopt(&self.fd, SndBuf, &bytes).map_err(|errno| Error::socket("size the send buffer", errno))?;
-        self.measure()
-    }
-
-    fn measure(&mut self) -> Result<(), Error> {
-        // The kernel doubles what was asked and reports the double, which is what it compares with.
-        let size =
-            getsockopt(&self.fd, SndBuf).map_err(|errno| Error::socket("read its send buffer", errno))?;
-        self.send_limit = size.saturating_sub(SEND_RESERVE);
+    /// A message that the faults have the kernel refuse.
+    fn refuse(&mut self, batch: &Batch) -> Result<(), Error> {
+        let Some(faults) = &mut self.faults else { return Ok(()) };
+        for message in batch.messages().filter(|message| batch.is_labelled(message.sequence)) {
+            let label = batch.label(message.sequence);
+            if let Some(errno) = faults.refuse(label, message.body) {
+                return Err(Error::refused(label, errno));
+            }
+        }
         Ok(())
+    }
+
+    /// The number by which the kernel knows the socket.
+    #[allow(dead_code, reason = "the monitor of the table tells our own transactions by it")]
+    pub(crate) fn port(&self) -> u32 {
+        self.port
     }
 
     /// The largest batch that one send carries, in bytes.
@@ -132,55 +86,61 @@ impl Socket {
         self.send_limit
     }
 
-    /// Carries out a transaction. On an error nothing of it took effect.
+    /// Carries out a transaction. When it is refused, nothing of it took effect; after another error that is unknown.
     pub(crate) fn transact(&mut self, batch: &mut Batch) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
         self.drain();
-        let last = batch.last_sequence();
         self.strike(Call::Send, "send")?;
+        self.refuse(batch)?;
         self.send(batch.finish())?;
         self.strike(Call::Verdict, "read the verdict")?;
         let mut refused = None;
         // The kernel has decided before send returns; when it refused, errors may come without an acknowledgement.
         loop {
-            let length = match self.receive(MsgFlags::MSG_DONTWAIT) {
+            let length = match self.receive(false) {
                 Ok(length) => length,
-                Err(Errno::EAGAIN) => return Err(refused.unwrap_or(Error::Silent)),
-                Err(errno) => return Err(refused.unwrap_or(Error::socket("read the verdict", errno))),
-            };
-            for message in messages(&self.buffer[..length]).filter(|message| message.kind == NLMSG_ERROR) {
-                match error_code(message.body) {
-                    0 if message.sequence == last && refused.is_none() => return Ok(()),
-                    0 => {}
-                    code => {
-                        let object = batch.label(message.sequence).to_owned();
-                        refused.get_or_insert(Error::Refused { object, cause: os_error(code) });
-                    }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(refused.unwrap_or(Error::Silent));
                 }
+                Err(error) => return Err(refused.unwrap_or(Error::socket("read the verdict", error))),
+            };
+            let replies = self.datagram(length, "a transaction")?;
+            if verdict(replies, batch, &mut refused)? {
+                return Ok(());
             }
         }
     }
 
-    /// Sends a request outside of any batch and waits for its acknowledgement.
-    pub(crate) fn call(&mut self, object: &str, request: &mut [u8]) -> Result<(), Error> {
-        const NLM_F_ACK: u16 = 0x4;
-        let sequence = self.number(request, NLM_F_ACK);
-        self.send(request)?;
-        loop {
-            let length =
-                self.receive(MsgFlags::empty()).map_err(|errno| Error::socket("read an answer", errno))?;
-            let answer = messages(&self.buffer[..length])
-                .find(|message| message.sequence == sequence && message.kind == NLMSG_ERROR);
-            match answer.map(|message| error_code(message.body)) {
-                Some(0) => return Ok(()),
-                Some(code) => {
-                    return Err(Error::Refused { object: object.to_owned(), cause: os_error(code) });
-                }
-                None => {}
-            }
+    /// Sends requests outside of any batch, in one datagram, and waits for each one's outcome: 0 or an error number.
+    /// So many that their answers fit the receive buffer, which some dozens do.
+    pub(crate) fn call(&mut self, object: &str, requests: &mut [Vec<u8>]) -> Result<Vec<i32>, Error> {
+        let mut datagram = Vec::new();
+        let first = self.sequence.wrapping_add(1);
+        for request in &mut *requests {
+            self.number(request, NLM_F_ACK);
+            datagram.extend_from_slice(request);
         }
+        let mut outcomes = vec![None; requests.len()];
+        let mut open = outcomes.len();
+        if open > 0 {
+            self.drain();
+            self.send(&datagram)?;
+        }
+        while open > 0 {
+            let length = self.receive(true).map_err(|error| Error::socket("read an answer", error))?;
+            let mut replies = self.datagram(length, object)?;
+            for reply in replies.by_ref().filter(|reply| reply.kind == NLMSG_ERROR) {
+                let place = reply.sequence.wrapping_sub(first) as usize;
+                if let Some(outcome @ None) = outcomes.get_mut(place) {
+                    *outcome = Some(error_code(reply.body).ok_or_else(|| Error::damaged(object))?);
+                    open -= 1;
+                }
+            }
+            replies.whole(object)?;
+        }
+        Ok(outcomes.into_iter().flatten().collect())
     }
 
     /// Collects a dump, again from the start when a concurrent change interrupted it.
@@ -215,19 +175,23 @@ impl Socket {
         self.send(&request)?;
         let mut whole = true;
         loop {
-            let length =
-                self.receive(MsgFlags::empty()).map_err(|errno| Error::socket("read a dump", errno))?;
-            for message in messages(&self.buffer[..length]).filter(|message| message.sequence == sequence) {
+            let length = self.receive(true).map_err(|error| Error::socket("read a dump", error))?;
+            let mut datagram = self.datagram(length, object)?;
+            for message in datagram.by_ref().filter(|message| message.sequence == sequence) {
                 whole &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    NLMSG_DONE => return Ok(whole),
-                    NLMSG_ERROR => {
-                        let cause = os_error(error_code(message.body));
-                        return Err(Error::Refused { object: object.to_owned(), cause });
+                    // A dump that failed on the way says so at its end.
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        return match error_code(message.body) {
+                            Some(0) if message.kind == NLMSG_DONE => Ok(whole),
+                            Some(code) => Err(Error::refused(object, code)),
+                            None => Err(Error::damaged(object)),
+                        };
                     }
                     _ => each(&message),
                 }
             }
+            datagram.whole(object)?;
         }
     }
 
@@ -240,33 +204,61 @@ impl Socket {
         self.sequence
     }
 
-    /// Throws away answers to earlier requests that were given up.
+    /// Throws away answers to earlier requests that were given up. A dump that was must be read to its end: until then
+    /// the kernel refuses another. Lost datagrams (`ENOBUFS`) were such answers, too.
     fn drain(&mut self) {
-        while self.receive(MsgFlags::MSG_DONTWAIT).is_ok() {}
+        let lost = |error: io::Error| error.raw_os_error() == Some(libc::ENOBUFS);
+        for _ in 0..LEFTOVERS {
+            if !self.receive(false).map_or_else(lost, |_| true) {
+                return;
+            }
+        }
     }
 
-    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
-        let sent = socket::send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())
-            .map_err(|errno| Error::socket("send", errno))?;
-        debug_assert_eq!(sent, bytes.len(), "netlink sends whole datagrams");
-        Ok(())
-    }
-
-    fn receive(&mut self, flags: MsgFlags) -> Result<usize, Errno> {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         loop {
-            match socket::recv(self.fd.as_raw_fd(), &mut self.buffer, flags) {
-                Err(Errno::EINTR) => {}
+            match self.wire.send(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map_err(|error| Error::socket("send", error)),
+            }
+        }
+    }
+
+    fn receive(&mut self, wait: bool) -> io::Result<usize> {
+        loop {
+            match self.wire.receive(&mut self.buffer, wait) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
     }
+
+    /// The messages of a datagram of this length, which must have fitted the buffer.
+    fn datagram(&self, length: usize, object: &str) -> Result<Messages<'_>, Error> {
+        self.buffer.get(..length).map(messages).ok_or_else(|| Error::damaged(object))
+    }
 }
 
-/// The positive error number of an `NLMSG_ERROR`, 0 for an acknowledgement.
-fn error_code(body: &[u8]) -> i32 {
-    body.first_chunk().map_or(libc::EBADMSG, |bytes| -i32::from_ne_bytes(*bytes))
+/// Reads what a datagram says about a transaction: true when it was committed. The first refusal counts.
+fn verdict(mut replies: Messages<'_>, batch: &Batch, refused: &mut Option<Error>) -> Result<bool, Error> {
+    for reply in replies.by_ref().filter(|reply| reply.kind == NLMSG_ERROR) {
+        match error_code(reply.body).ok_or_else(|| Error::damaged("a transaction"))? {
+            0 if reply.sequence == batch.last_sequence() && refused.is_none() => return Ok(true),
+            0 => {}
+            code => _ = refused.get_or_insert_with(|| Error::refused(batch.label(reply.sequence), code)),
+        }
+    }
+    replies.whole("a transaction").map(|()| false)
 }
 
-fn os_error(code: i32) -> io::Error {
-    io::Error::from_raw_os_error(code)
+/// The positive error number at the start of an error or of a dump's end, 0 for none. `None` when there is no room
+/// for it or it is none that a system has: what we read is no reply of the kernel then.
+fn error_code(body: &[u8]) -> Option<i32> {
+    /// `MAX_ERRNO`.
+    const HIGHEST: i32 = 4095;
+    let code = i32::from_ne_bytes(*body.first_chunk()?);
+    (-HIGHEST..=0).contains(&code).then_some(-code)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod namespace;
 mod node;
 mod objects;
 
+mod conntrack;
 mod listing;
 mod load;
 mod restart;
@@ -34,7 +35,12 @@ fn main() -> ExitCode {
         traffic::dns_is_answered_here_untracked_or_forwarded,
         traffic::established_connections_outlive_changes,
         traffic::no_miss_while_endpoints_come_and_go,
+        conntrack::both_families_are_filtered_and_cut,
+        conntrack::tcp_flows_outlive_a_sweep,
+        conntrack::a_large_table_is_swept_within_a_second,
+        conntrack::programming_does_not_wait_for_sweeps,
         udp::a_client_with_a_fixed_port_follows_the_endpoints,
+        udp::stale_flows_are_known_after_a_failure,
         udp::the_sweeper_works_beside_the_syncs,
     ])
 }

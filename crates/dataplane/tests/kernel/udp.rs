@@ -1,10 +1,11 @@
 //! UDP flows to endpoints that left.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper};
 use dataplane::forwarding_table::FrontendKey;
+use dataplane::{Call, Faults};
 use services::Protocol;
 
 use crate::namespace::isolated;
@@ -12,6 +13,8 @@ use crate::node::{Pod, set_up};
 use crate::objects::Proxy;
 
 const WEB: &str = "10.96.1.1:80";
+/// A stale flow goes on for at most a second; on a loaded machine this test's own threads wait, too.
+const CUT: Duration = Duration::from_secs(3);
 
 /// A client with one source port for all that it sends.
 struct Client(UdpSocket);
@@ -30,6 +33,15 @@ impl Client {
         let length = self.0.recv(&mut buffer).ok()?;
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         text.split(' ').next().map(str::to_owned)
+    }
+}
+
+/// Ends a sweeper's thread, also when the test fails: the scope waits for it.
+pub(crate) struct Closing<'a>(pub(crate) &'a Sweeper);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -65,12 +77,12 @@ pub(crate) fn a_client_with_a_fixed_port_follows_the_endpoints() {
         let stale = proxy.sync().stale;
         assert_eq!(stale, [web]);
         assert_eq!(client.ask(WEB).as_deref(), Some("10.244.1.2"), "the flow is still there");
-        assert_eq!(conntrack.sweep(&Sweep::new(&proxy.table, &stale)).unwrap(), 1);
+        assert_eq!(conntrack.sweep(&Sweep::new(&proxy.table, &stale)).unwrap().deleted, 1);
         assert_eq!(client.ask(WEB).as_deref(), Some("10.244.1.3"));
 
         proxy.delete("web");
         let stale = proxy.sync().stale;
-        assert_eq!(conntrack.sweep(&Sweep::new(&proxy.table, &stale)).unwrap(), 1);
+        assert_eq!(conntrack.sweep(&Sweep::new(&proxy.table, &stale)).unwrap().deleted, 1);
         assert_eq!(client.ask(WEB), None);
         let others = FrontendKey::new(Protocol::Udp, "10.96.1.2".parse().unwrap(), 80);
         assert_eq!(conntrack.flows(&Filter::Frontend(others), 10).unwrap().len(), 1, "not ours to cut");
@@ -85,13 +97,16 @@ pub(crate) fn the_sweeper_works_beside_the_syncs() {
         let mut conntrack = Conntrack::open().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| sweeper.run(&mut conntrack));
+            let sweeper = Closing(&sweeper);
             for turn in 0..4 {
                 let endpoint = ["10.244.1.2", "10.244.1.3"][turn % 2];
                 proxy.endpoints("web", &[endpoint]);
                 let stale = proxy.sync().stale;
-                sweeper.push(Sweep::new(&proxy.table, &stale));
-                std::thread::sleep(Duration::from_millis(150));
-                assert_eq!(client.ask(WEB).as_deref(), Some(endpoint), "turn {turn}");
+                sweeper.0.push(Sweep::new(&proxy.table, &stale));
+                let end = Instant::now() + CUT;
+                while client.ask(WEB).as_deref() != Some(endpoint) {
+                    assert!(Instant::now() < end, "turn {turn}: the flow goes on");
+                }
             }
             // Enough service ports for one dump of all.
             let keys: Vec<_> = (1..=20)
@@ -99,9 +114,33 @@ pub(crate) fn the_sweeper_works_beside_the_syncs() {
                 .collect();
             proxy.endpoints("web", &[]);
             proxy.sync();
-            sweeper.push(Sweep::new(&proxy.table, &keys));
-            sweeper.close();
+            sweeper.0.push(Sweep::new(&proxy.table, &keys));
         });
         assert_eq!(client.ask(WEB), None);
+    });
+}
+
+/// Lets a transaction take effect, and says that it did not.
+#[derive(Debug)]
+struct LostVerdict(bool);
+
+impl Faults for LostVerdict {
+    fn strike(&mut self, call: Call) -> Option<i32> {
+        (call == Call::Verdict && !std::mem::replace(&mut self.0, true)).then_some(libc::ENOBUFS)
+    }
+}
+
+pub(crate) fn stale_flows_are_known_after_a_failure() {
+    isolated("udp::stale_flows_are_known_after_a_failure", || {
+        let mut proxy = Proxy::open();
+        proxy.service("web", "10.96.1.1", 80);
+        proxy.endpoints("web", &["10.244.1.2"]);
+        proxy.sync();
+        proxy.reconciler.set_faults(Some(Box::new(LostVerdict(false))));
+        proxy.endpoints("web", &["10.244.1.3"]);
+        let synced = proxy.sync();
+        assert_eq!(synced.elements, 0, "the lost transaction had done it all");
+        assert_eq!(synced.stale, [FrontendKey::new(Protocol::Udp, "10.96.1.1".parse().unwrap(), 80)]);
+        assert!(proxy.sync().stale.is_empty());
     });
 }
