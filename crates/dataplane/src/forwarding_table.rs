@@ -5,10 +5,11 @@
 //! so that two planes can be fed from one table and a plane can keep what a previous process left.
 //!
 //! A table prints itself ([`std::fmt::Display`]) in the format of `sluice dump forwarding` and of scenarios, and
-//! judges packets ([`ForwardingTable::judge`]) as the kernel will.
+//! judges packets ([`ForwardingTable::judge`]) as the kernel will, and says why ([`ForwardingTable::explain`]).
 
 mod claims;
 mod demand;
+mod explain;
 mod facts;
 mod frontend;
 mod judge;
@@ -24,9 +25,11 @@ use std::net::IpAddr;
 use services::{Changes, ServiceName, ServiceState, Snapshot, TrafficPolicy};
 
 use claims::{Claims, Counted};
+pub use explain::{Destination, EndpointReason, Explanation, MasqueradeReason, Reasons, ports_at};
 pub use facts::{NodeFacts, Pods};
 pub use frontend::{Frontend, FrontendKey, Kind, Masquerade, Target};
 pub use judge::{Outcome, Packet};
+pub use selection::Standing;
 pub(crate) use text::line;
 
 /// The parts of a table that an update touched. A plane looks up what they are now; touched is not always changed.

@@ -36,6 +36,8 @@ pub mod conntrack;
 pub mod forwarding_table;
 mod netlink;
 pub mod nftables;
+pub mod packet_trace;
 pub mod reconcile;
+pub mod table_elements;
 
 pub use netlink::{Call, Error as NetlinkError, Faults, Wire};

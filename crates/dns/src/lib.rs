@@ -39,5 +39,6 @@ pub mod message;
 pub mod name;
 pub mod relay;
 pub mod resolv_conf;
+pub mod search_path;
 pub mod server;
 pub mod zone;

@@ -19,10 +19,36 @@ pub enum LookupError {
     Kind(String),
 }
 
+/// The bytes of a question, to be sent to a server: for `sluice trace`, where only a server has the last word.
+///
+/// # Errors
+/// [`LookupError`] when it is not one.
+pub fn query(name: &str, kind: &str, id: u16) -> Result<Vec<u8>, LookupError> {
+    let number = kind_number(kind).ok_or_else(|| LookupError::Kind(kind.into()))?;
+    Ok(question(name.parse::<Name>()?.as_wire(), number, id))
+}
+
+/// What a server answered to a [`query`] of this id; none when it is no answer to that.
+#[must_use]
+pub fn read_answer(bytes: &[u8], kind: &str, id: u16) -> Option<Lookup> {
+    let response = read_response(bytes).filter(|_| bytes.starts_with(&id.to_be_bytes()))?;
+    Some(Lookup { kind: kind_number(kind)?, source: Source::Zone, response })
+}
+
+/// Header and question, recursion desired.
+fn question(name: &[u8], kind: u16, id: u16) -> Vec<u8> {
+    let mut packet = id.to_be_bytes().to_vec();
+    packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    packet.extend(name);
+    packet.extend(kind.to_be_bytes());
+    packet.extend([0, 1]);
+    packet
+}
+
 /// Who has the last word on a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The zone.
+    /// The zone, or the server that was asked.
     Zone,
     /// The forwarder, behind the aliases that the zone gives.
     Chase,
@@ -85,10 +111,7 @@ impl Zone {
     }
 
     pub(crate) fn lookup_wire(&self, name: &[u8], kind: u16) -> Lookup {
-        let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        packet.extend(name);
-        packet.extend(kind.to_be_bytes());
-        packet.extend([0, 1]);
+        let packet = question(name, kind, 0);
         let mut buffer = vec![0; usize::from(u16::MAX)];
         let context = Context { transport: Transport::Tcp, synced: true, rotation: 0 };
         let outcome = answer(self, &packet, context, &mut buffer);

@@ -40,6 +40,29 @@ impl Selected {
     }
 }
 
+/// Where an endpoint stands with the connections of one policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It takes them.
+    In,
+    /// Not ready.
+    NotReady,
+    /// Terminating and not serving any more.
+    Terminated,
+    /// Terminating, while others are ready.
+    Terminating,
+    /// Policy Local, and on another node.
+    OtherNode,
+    /// Its topology hints are for other nodes.
+    HintedToOtherNodes,
+    /// Its topology hints are for other zones.
+    HintedToOtherZones,
+    /// Its slices do not have a port of this name and protocol.
+    OtherPort,
+    /// Of the other IP family.
+    OtherFamily,
+}
+
 /// How willing an endpoint is to take a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Condition {
@@ -52,6 +75,8 @@ enum Condition {
 #[derive(Clone, Copy)]
 struct Candidate {
     condition: Condition,
+    /// Terminating, for the explanation alone.
+    terminates: bool,
     runs_here: bool,
     may_run_here: bool,
     node: Hint,
@@ -70,9 +95,8 @@ type Candidates = BTreeMap<SocketAddr, Candidate>;
 
 pub(super) fn select(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Selected {
     let candidates = candidates(facts, port, state, ipv4);
-    let near = topology(&candidates);
-    let cluster = usable(&candidates, |candidate| near.is_none_or(|hint| hint(candidate) == Hint::Here));
-    let local = usable(&candidates, |candidate| candidate.runs_here);
+    let cluster = takers(&candidates, TrafficPolicy::Cluster);
+    let local = takers(&candidates, TrafficPolicy::Local);
     let mut here: Vec<IpAddr> = cluster
         .iter()
         .chain(&local)
@@ -82,6 +106,49 @@ pub(super) fn select(facts: &NodeFacts, port: &ServicePort, state: &ServiceState
     here.sort_unstable();
     here.dedup();
     Selected { cluster: cluster.into(), local: local.into(), here: here.into() }
+}
+
+/// The endpoints of the port and family with where they stand: those that are in are the policy's target, and why each
+/// of the others is out is the first of the selection's questions that it fails.
+pub(super) fn standings(
+    facts: &NodeFacts,
+    port: &ServicePort,
+    state: &ServiceState,
+    ipv4: bool,
+    policy: TrafficPolicy,
+) -> BTreeMap<SocketAddr, Standing> {
+    let candidates = candidates(facts, port, state, ipv4);
+    let takers = takers(&candidates, policy);
+    let standing = |address: &SocketAddr, candidate: &Candidate| match takers.binary_search(address) {
+        Ok(_) => Standing::In,
+        Err(_) => why_not(candidate, policy, &candidates),
+    };
+    candidates.iter().map(|(address, candidate)| (*address, standing(address, candidate))).collect()
+}
+
+fn why_not(candidate: &Candidate, policy: TrafficPolicy, candidates: &Candidates) -> Standing {
+    match (candidate.condition, policy) {
+        (Condition::Unusable, _) if candidate.terminates => Standing::Terminated,
+        (Condition::Unusable, _) => Standing::NotReady,
+        (_, TrafficPolicy::Local) if !candidate.runs_here => Standing::OtherNode,
+        (Condition::Terminating, _) => Standing::Terminating,
+        (Condition::Ready, _) => match topology(candidates) {
+            Some((by, _)) => by,
+            // Policy Local takes every ready one that runs here, policy Cluster without hints every ready one.
+            None => Standing::In,
+        },
+    }
+}
+
+/// Who takes connections that a policy applies to, sorted.
+fn takers(candidates: &Candidates, policy: TrafficPolicy) -> Vec<SocketAddr> {
+    match (policy, topology(candidates)) {
+        (TrafficPolicy::Local, _) => usable(candidates, |candidate| candidate.runs_here),
+        (TrafficPolicy::Cluster, None) => usable(candidates, |_| true),
+        (TrafficPolicy::Cluster, Some((_, hint))) => {
+            usable(candidates, |candidate| hint(candidate) == Hint::Here)
+        }
+    }
 }
 
 fn candidates(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Candidates {
@@ -106,6 +173,7 @@ fn candidate(facts: &NodeFacts, endpoint: &Endpoint) -> Candidate {
     };
     Candidate {
         condition,
+        terminates: endpoint.terminating,
         runs_here: facts.runs(endpoint.node.as_ref()),
         may_run_here: facts.may_run(endpoint.node.as_ref()),
         node: hint(&endpoint.for_nodes, Some(&facts.name)),
@@ -124,6 +192,7 @@ fn hint(hints: &[Arc<str>], own: Option<&Arc<str>>) -> Hint {
 fn join(candidates: &mut Candidates, address: SocketAddr, new: Candidate) {
     let known = candidates.entry(address).or_insert(new);
     known.condition = known.condition.max(new.condition);
+    known.terminates |= new.terminates;
     known.runs_here |= new.runs_here;
     known.may_run_here |= new.may_run_here;
     known.node = known.node.max(new.node);
@@ -132,10 +201,15 @@ fn join(candidates: &mut Candidates, address: SocketAddr, new: Candidate) {
 
 /// By which hints the ready endpoints are narrowed: nodes' before zones', and only if every ready endpoint has some and
 /// one is for here (kube-proxy's `topologyModeFromHints`).
-fn topology(candidates: &Candidates) -> Option<fn(&Candidate) -> Hint> {
-    let kinds: [fn(&Candidate) -> Hint; 2] = [|candidate| candidate.node, |candidate| candidate.zone];
+///
+/// With the hints' kind comes what those are that they leave out.
+fn topology(candidates: &Candidates) -> Option<(Standing, fn(&Candidate) -> Hint)> {
+    let kinds: [(Standing, fn(&Candidate) -> Hint); 2] = [
+        (Standing::HintedToOtherNodes, |candidate| candidate.node),
+        (Standing::HintedToOtherZones, |candidate| candidate.zone),
+    ];
     let ready = || candidates.values().filter(|candidate| candidate.condition == Condition::Ready);
-    kinds.into_iter().find(|hint| {
+    kinds.into_iter().find(|(_, hint)| {
         ready().all(|candidate| hint(candidate) != Hint::None)
             && ready().any(|candidate| hint(candidate) == Hint::Here)
     })

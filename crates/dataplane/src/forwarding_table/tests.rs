@@ -13,11 +13,11 @@ use super::{ForwardingTable, FrontendKey, NodeFacts, Packet};
 
 mod external;
 
-fn facts() -> NodeFacts {
+pub(super) fn facts() -> NodeFacts {
     NodeFacts::new("worker-1", ["10.96.0.0/16".parse().unwrap()])
 }
 
-fn service(name: &str, ip: &str, extra: Value) -> core::Service {
+pub(super) fn service(name: &str, ip: &str, extra: Value) -> core::Service {
     let mut spec = json!({"clusterIPs": [ip], "ports": [{"port": 80, "protocol": "TCP"}]});
     for (key, value) in extra.as_object().unwrap() {
         spec[key] = value.clone();
@@ -26,9 +26,9 @@ fn service(name: &str, ip: &str, extra: Value) -> core::Service {
 }
 
 /// An endpoint: address, node and condition, one of `ready`, `unready`, `terminating`, `gone`.
-type Row<'a> = (&'a str, &'a str, &'a str);
+pub(super) type Row<'a> = (&'a str, &'a str, &'a str);
 
-fn slice(name: &str, service: &str, rows: &[Row<'_>]) -> discovery::EndpointSlice {
+pub(super) fn slice(name: &str, service: &str, rows: &[Row<'_>]) -> discovery::EndpointSlice {
     let endpoints: Vec<Value> = rows
         .iter()
         .map(|(address, node, condition)| {
@@ -193,7 +193,7 @@ fn changed_facts_touch_only_the_facts() {
 /// One event: a Service (of four, over three addresses, so that they collide) or a slice comes or goes, or the node
 /// changes.
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     Service { name: usize, ip: usize, local: bool, external: usize },
     Node { address: u8, zone: bool },
     NoService { name: usize },
@@ -201,7 +201,7 @@ enum Event {
     NoSlice { name: usize },
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(super) fn event() -> impl Strategy<Value = Event> {
     let endpoint = (1u8..6, 0usize..2, 0usize..4);
     prop_oneof![
         (0usize..4, 0usize..3, any::<bool>(), 0usize..EXTERNAL.len())
@@ -222,7 +222,7 @@ const EXTERNAL: [&str; 4] = [
     r#"{"type": "NodePort", "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]}"#,
 ];
 
-fn apply(model: &mut Model, event: &Event) {
+pub(super) fn apply(model: &mut Model, event: &Event) {
     match event {
         Event::Node { .. } => {}
         Event::Service { name, ip, local, external } => {

@@ -102,15 +102,22 @@ pub(crate) fn fact_lines(facts: &NodeFacts) -> Vec<String> {
 }
 
 impl ForwardingTable {
+    /// The line of one address and port, as among [`ForwardingTable::lines`].
+    #[must_use]
+    pub fn line_of(&self, key: &FrontendKey) -> Option<String> {
+        let frontend = self.frontend(key);
+        if self.facts.answered.contains(key) {
+            return Some(line(key, &frontend.map(Frontend::owner).unwrap_or_default(), &"local"));
+        }
+        frontend.map(|frontend| frontend_line(key, frontend))
+    }
+
     /// The table's lines, sorted: frontends by address, port and protocol, then hairpins, then facts.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut frontends: BTreeMap<FrontendKey, String> =
             self.frontends().map(|(key, frontend)| (*key, frontend_line(key, frontend))).collect();
-        for key in &self.facts.answered {
-            let owner = self.frontend(key).map(super::Frontend::owner).unwrap_or_default();
-            frontends.insert(*key, line(key, &owner, &"local"));
-        }
+        frontends.extend(self.facts.answered.iter().filter_map(|key| Some((*key, self.line_of(key)?))));
         let mut hairpins: Vec<_> = self.hairpins().collect();
         hairpins.sort_unstable();
         let hairpins = hairpins.iter().map(|address| format!("hairpin {address}"));

@@ -11,6 +11,7 @@ mod conntrack;
 mod listing;
 mod load;
 mod restart;
+mod trace;
 mod traffic;
 mod udp;
 
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
         restart::touches_no_other_table,
         restart::the_probe_says_what_works,
         restart::a_restart_under_load_loses_nothing,
+        trace::a_packet_is_followed_to_its_endpoint,
+        trace::a_refused_packet_shows_where_it_ended,
+        trace::elements_are_shown_as_nft_would,
         traffic::connections_reach_every_endpoint_and_come_back,
         traffic::refuses_at_once_and_drops_silently,
         traffic::nothing_for_the_service_subnet_leaves_the_node,
