@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::agent::status::PORT;
+use super::agent::HEALTHZ_PORT as PORT;
 use super::{enter, maybe_empty_path};
 
 /// Arguments of `sluice dump`.

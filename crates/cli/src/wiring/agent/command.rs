@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Service};
-use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tracing::{info, warn};
@@ -138,22 +137,6 @@ impl SubnetFlags {
     pub(crate) fn chosen(&self) -> Option<Vec<IpNet>> {
         Some(self.service_cidr.clone()).filter(|cidrs| !cidrs.is_empty())
     }
-}
-
-/// The subnets of the cluster. Without any, what goes to an address of no Service is not dropped: nothing else depends
-/// on them.
-pub(super) async fn cluster_service_cidrs(client: &Client) -> Vec<IpNet> {
-    let api: Api<ServiceCIDR> = Api::all(client.clone());
-    let listed = api.list(&kube::api::ListParams::default()).await;
-    let objects = listed.map(|list| list.items).unwrap_or_default();
-    let cidrs = objects.into_iter().flat_map(|object| object.spec.map(|spec| spec.cidrs).unwrap_or_default());
-    let cidrs: Vec<IpNet> = cidrs.flatten().filter_map(|cidr| cidr.parse().ok()).collect();
-    if cidrs.is_empty() {
-        warn!(
-            "the API tells no ServiceCIDR and no --service-cidr is given: stray service traffic is not dropped"
-        );
-    }
-    cidrs
 }
 
 impl DnsFlags {

@@ -1,46 +1,80 @@
-//! API → model: watches Services, EndpointSlices, Nodes and Namespaces, applies them to one [`Model`] and publishes its
-//! snapshots. Nothing is published before every kind has been listed once; after that each burst of events becomes one
-//! publication, at once. A lost connection changes nothing: the last snapshot stays, the watchers retry with back-off.
+//! API → model: watches Services, EndpointSlices, this Node and Namespaces, applies them to one [`Model`] and publishes its
+//! snapshots, with what surrounds the node. Nothing is published before every kind has been listed once; after that each
+//! burst of events becomes one publication, at once. A lost connection changes nothing: the last snapshot stays, the
+//! watchers retry with back-off.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use services::{Model, ServiceName};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::slot::{Slot, Update};
+use super::around::Around;
+use super::observed::Observed;
+use super::slot::{Slot, TRIGGERS_MAX, Update};
 
-/// One event of any of the four kinds.
+/// When the change that made a slice what it is happened, as the endpointslice controller notes it.
+const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// What is watched.
+pub(crate) struct Sources {
+    /// DNS needs the namespaces, the proxy does not.
+    pub(crate) namespaces: bool,
+    /// The node whose object is followed.
+    pub(crate) node: String,
+    /// Whether ServiceCIDR objects are followed.
+    pub(crate) service_cidrs: bool,
+    /// The addresses of the node's interfaces, if they are followed.
+    pub(crate) interfaces: Option<BoxStream<'static, BTreeSet<IpAddr>>>,
+    /// Where the proxy's health and metrics are kept, if there is a proxy.
+    pub(crate) observed: Option<Arc<Observed>>,
+}
+
+/// One event of any of the kinds.
 #[allow(clippy::large_enum_variant, reason = "one exists at a time, between the watch and the model")]
 enum Input {
     Service(Event<Service>),
     Slice(Event<EndpointSlice>),
     Node(Event<Node>),
     Namespace(Event<Namespace>),
+    ServiceCidr(Event<ServiceCIDR>),
+    /// ServiceCIDRs cannot be watched.
+    NoServiceCidrs(watcher::Error),
+    Interfaces(BTreeSet<IpAddr>),
     /// A watch failed and is being retried.
     Failed(watcher::Error),
 }
 
-/// Feeds `slots` until the program ends. Namespaces are only watched when `namespaces` asks for them: DNS needs them,
-/// the proxy does not.
-pub(crate) async fn feed(client: Client, namespaces: bool, slots: Vec<Arc<Slot>>) {
+/// Feeds `slots` until the program ends.
+pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>) {
     let mut inputs: SelectAll<BoxStream<'static, Input>> = SelectAll::new();
-    inputs.push(watch(&client, Input::Service));
-    inputs.push(watch(&client, Input::Slice));
-    inputs.push(watch(&client, Input::Node));
-    if namespaces {
-        inputs.push(watch(&client, Input::Namespace));
+    let all = watcher::Config::default;
+    inputs.push(watch(&client, all(), Input::Service, Input::Failed));
+    inputs.push(watch(&client, all(), Input::Slice, Input::Failed));
+    let own = all().fields(&format!("metadata.name={}", sources.node));
+    inputs.push(watch(&client, own, Input::Node, Input::Failed));
+    if sources.namespaces {
+        inputs.push(watch(&client, all(), Input::Namespace, Input::Failed));
     }
-    let mut intake = Intake::new(namespaces);
+    if sources.service_cidrs {
+        inputs.push(watch(&client, all(), Input::ServiceCidr, Input::NoServiceCidrs));
+    }
+    let mut intake = Intake::new(&sources);
+    if let Some(interfaces) = sources.interfaces {
+        inputs.push(interfaces.map(Input::Interfaces).boxed());
+    }
     while let Some(input) = inputs.next().await {
         intake.apply(input);
         // What has arrived meanwhile joins the same publication; bounded, so that a flood cannot starve it.
@@ -49,6 +83,9 @@ pub(crate) async fn feed(client: Client, namespaces: bool, slots: Vec<Arc<Slot>>
             intake.apply(input);
         }
         if let Some(update) = intake.publication() {
+            if let Some(observed) = &sources.observed {
+                observed.queued();
+            }
             for slot in &slots {
                 slot.put(update.clone());
             }
@@ -59,23 +96,29 @@ pub(crate) async fn feed(client: Client, namespaces: bool, slots: Vec<Arc<Slot>>
 /// Events that one publication takes up at most.
 const BURST_EVENTS_MAX: usize = 4096;
 
-fn watch<K>(client: &Client, wrap: fn(Event<K>) -> Input) -> BoxStream<'static, Input>
+fn watch<K>(
+    client: &Client,
+    which: watcher::Config,
+    wrap: fn(Event<K>) -> Input,
+    failed: fn(watcher::Error) -> Input,
+) -> BoxStream<'static, Input>
 where
     K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let api: Api<K> = Api::all(client.clone());
-    let events: BoxStream<'static, _> = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    lift(events, wrap).boxed()
+    let events: BoxStream<'static, _> = watcher(api, which).default_backoff().boxed();
+    lift(events, wrap, failed).boxed()
 }
 
 fn lift<K>(
     events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
     wrap: fn(Event<K>) -> Input,
+    failed: fn(watcher::Error) -> Input,
 ) -> impl Stream<Item = Input> + Send + 'static
 where
     K: Send + 'static,
 {
-    events.map(move |event| event.map_or_else(Input::Failed, wrap))
+    events.map(move |event| event.map_or_else(failed, wrap))
 }
 
 /// What one kind's list has shown so far.
@@ -85,9 +128,14 @@ struct Listing {
     seen: HashSet<ServiceName>,
 }
 
-/// The model with the state of the four lists.
+/// The model with the state of the lists.
 struct Intake {
     model: Model,
+    around: Around,
+    node: String,
+    observed: Option<Arc<Observed>>,
+    /// Of changes that were not published yet.
+    triggers: Vec<SystemTime>,
     services: Listing,
     slices: Listing,
     nodes: Listing,
@@ -96,10 +144,14 @@ struct Intake {
 }
 
 impl Intake {
-    fn new(namespaces: bool) -> Self {
-        let unwatched = Listing { listed_once: !namespaces, seen: HashSet::new() };
+    fn new(sources: &Sources) -> Self {
+        let unwatched = Listing { listed_once: !sources.namespaces, seen: HashSet::new() };
         Self {
             model: Model::new(),
+            around: Around::new(sources.service_cidrs, sources.interfaces.is_some()),
+            node: sources.node.clone(),
+            observed: sources.observed.clone(),
+            triggers: Vec::new(),
             services: Listing::default(),
             slices: Listing::default(),
             nodes: Listing::default(),
@@ -114,6 +166,10 @@ impl Intake {
             Input::Slice(event) => self.apply_slice(event),
             Input::Node(event) => self.apply_node(event),
             Input::Namespace(event) => self.apply_namespace(event),
+            Input::ServiceCidr(event) => self.around.apply_cidr(event),
+            Input::NoServiceCidrs(error) if is_refusal(&error) => self.around.no_cidrs(&chain(&error)),
+            Input::NoServiceCidrs(error) => debug!("the watch of ServiceCIDRs failed: {}", chain(&error)),
+            Input::Interfaces(addresses) => self.around.set_interfaces(addresses),
             Input::Failed(error) => warn!("a watch failed and is retried: {}", chain(&error)),
         }
     }
@@ -121,21 +177,30 @@ impl Intake {
     /// The snapshot to publish, if every kind is listed and something changed (or nothing was published yet).
     fn publication(&mut self) -> Option<Update> {
         let listings = [&self.services, &self.slices, &self.nodes, &self.namespaces];
-        if !listings.iter().all(|listing| listing.listed_once) {
+        if !listings.iter().all(|listing| listing.listed_once) || !self.around.is_known() {
             return None;
         }
         let changes = self.model.take_changes();
-        if changes.is_empty() && self.published_once {
+        if changes.is_empty() && !self.around.is_changed() && self.published_once {
             return None;
         }
         if !self.published_once {
-            info!(services = changes.services.len(), nodes = changes.nodes.len(), "synced with the API");
+            info!(services = changes.services.len(), "synced with the API");
         }
         self.published_once = true;
-        Some(Update { snapshot: self.model.snapshot(), changes })
+        let triggers = std::mem::take(&mut self.triggers);
+        Some(Update {
+            snapshot: self.model.snapshot(),
+            changes,
+            around: self.around.take_changed(),
+            triggers,
+        })
     }
 
     fn apply_service(&mut self, event: Event<Service>) {
+        if let (Some(observed), true) = (&self.observed, is_change(&event)) {
+            observed.metrics.service_changed();
+        }
         let Self { model, services, .. } = self;
         let put = |model: &mut Model, object: &Service| {
             if let Err(skipped) = model.apply_service(object) {
@@ -151,6 +216,11 @@ impl Intake {
     }
 
     fn apply_slice(&mut self, event: Event<EndpointSlice>) {
+        if let (Some(observed), true) = (&self.observed, is_change(&event)) {
+            observed.metrics.endpoint_changed();
+            let trigger = trigger_text(&event).and_then(|text| observed.trigger(text));
+            self.triggers.extend(trigger.filter(|_| self.triggers.len() < TRIGGERS_MAX));
+        }
         let Self { model, slices, .. } = self;
         let put = |model: &mut Model, object: &EndpointSlice| {
             if let Err(skipped) = model.apply_slice(object) {
@@ -162,6 +232,7 @@ impl Intake {
     }
 
     fn apply_node(&mut self, event: Event<Node>) {
+        self.note_health(&event);
         let Self { model, nodes, .. } = self;
         let known = |model: &Model| model.snapshot().nodes.keys().map(|name| cluster_wide(name)).collect();
         take(
@@ -174,6 +245,22 @@ impl Intake {
         );
     }
 
+    /// Whether this node is still fit for traffic is told before anything of the event is programmed.
+    fn note_health(&self, event: &Event<Node>) {
+        let Some(observed) = &self.observed else { return };
+        match event {
+            Event::Init => {}
+            Event::InitApply(node) | Event::Apply(node) if node.name_any() == self.node => {
+                observed.health.set_node(Some(node));
+            }
+            Event::Delete(node) if node.name_any() == self.node => observed.health.set_node(None),
+            Event::InitDone if !self.nodes.seen.contains(&cluster_wide(&self.node)) => {
+                observed.health.set_node(None);
+            }
+            _ => {}
+        }
+    }
+
     fn apply_namespace(&mut self, event: Event<Namespace>) {
         let Self { model, namespaces, .. } = self;
         let put = |model: &mut Model, namespace: &Namespace| model.apply_namespace(&namespace.name_any());
@@ -181,6 +268,26 @@ impl Intake {
             |model: &Model| model.snapshot().namespaces.iter().map(|name| cluster_wide(name)).collect();
         take(model, namespaces, event, put, known, |model, name| model.delete_namespace(&name.name));
     }
+}
+
+/// Whether an event shows an object, or that it is gone.
+fn is_change<K>(event: &Event<K>) -> bool {
+    matches!(event, Event::Apply(_) | Event::InitApply(_) | Event::Delete(_))
+}
+
+/// A slice that is gone tells only when it was changed before that.
+fn trigger_text(event: &Event<EndpointSlice>) -> Option<&str> {
+    let (Event::Apply(slice) | Event::InitApply(slice)) = event else { return None };
+    slice.metadata.annotations.as_ref()?.get(TRIGGER_ANNOTATION).map(String::as_str)
+}
+
+/// Whether asking again is of no use before something is changed: the API has no such kind, or we may not read it.
+fn is_refusal(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    let (InitialListFailed(inner) | WatchStartFailed(inner) | WatchFailed(inner)) = error else {
+        return false;
+    };
+    matches!(inner, kube::Error::Api(status) if matches!(status.code, 403 | 404))
 }
 
 /// The key of an object without a namespace.

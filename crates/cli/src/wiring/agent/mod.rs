@@ -1,18 +1,29 @@
 //! The node agent: service proxy and DNS of one node, fed from one watch of the API.
 //!
 //! ```text
-//! feed (async) ─► slot ─► proxy thread: forwarding table, one nftables transaction
-//!              └► slot ─► dns thread: the next zone, published to the server's threads
+//! feed (async) ─► slot ─► proxy thread: forwarding table, one nftables transaction ─► health checks of Services
+//!       │      └► slot ─► dns thread: the next zone, published to the server's threads
+//!       └─────────────────► observed: health and metrics, for the HTTP servers
 //! ```
 //!
 //! `sluice agent` runs it on any cluster, a node of the embedded cluster beside its pods; `sluice proxy` and
 //! `sluice dns` run one half.
 
+mod around;
 mod command;
 mod feed;
+mod health;
+mod http;
+mod interfaces;
+mod metrics;
 mod names;
+mod node_facts;
+mod observed;
+mod process;
 mod proxy;
 mod proxy_config;
+mod servers;
+mod service_health;
 mod slot;
 pub(crate) mod stages;
 pub(crate) mod status;
@@ -21,15 +32,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures::StreamExt;
 use kube::Client;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use command::{ApiFlags, Args, SubnetFlags, connect, node_name, run, stay, warn_without_node};
+use feed::Sources;
 use names::Names;
-use proxy::Proxy;
+use observed::Observed;
+use proxy::{Outfit, Proxy};
 pub(crate) use proxy_config::{
     HEALTHZ_PORT, LocalPods, METRICS_PORT, NodePortAddress, ProxyConfig, SYNC_PERIOD,
 };
+use service_health::Checks;
 use slot::Slot;
 use stages::Stages;
 
@@ -85,8 +101,7 @@ pub(crate) const DNS_PORT: u16 = 53;
 /// A running agent.
 pub(crate) struct Agent {
     slots: Vec<Arc<Slot>>,
-    feed: JoinHandle<()>,
-    status: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
     proxy: bool,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -94,25 +109,30 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts both halves and the watch that feeds them. Sockets and rules belong to this thread's network namespace.
     pub(crate) async fn start(client: Client, config: Config) -> anyhow::Result<Self> {
-        let listener = status::listen().await?;
         let stages = Arc::new(Stages::default());
-        let (mut slots, mut threads) = (Vec::new(), Vec::new());
+        let observed = config.proxy.as_ref().map(|proxy| Arc::new(Observed::new(proxy)));
+        let servers = servers::start(config.proxy.as_ref().zip(observed.as_ref()), &stages).await?;
+        let mut agent = Self {
+            slots: Vec::new(),
+            tasks: servers.into_iter().map(tokio::spawn).collect(),
+            proxy: config.proxy.is_some(),
+            threads: Vec::new(),
+        };
+        let sources = Sources::new(&config, observed.clone())?;
         if let Some(dns) = &config.dns {
             let names = Names::start(dns, Arc::clone(&stages)).context("starting DNS")?;
-            threads.push(consumer("names", &mut slots, |slot| names.run(slot))?);
+            agent.start_consumer("names", |slot| names.run(slot))?;
         }
-        if let Some(proxy) = &config.proxy {
-            let service_cidrs = match &proxy.service_cidrs {
-                Some(cidrs) => cidrs.clone(),
-                None => command::cluster_service_cidrs(&client).await,
-            };
-            let proxy = Proxy::open(&config, service_cidrs, Arc::clone(&stages));
-            let proxy = proxy.context("starting the service proxy")?;
-            threads.push(consumer("proxy", &mut slots, |slot| proxy.run(slot))?);
+        if let (Some(proxy), Some(observed)) = (config.proxy, observed) {
+            let (checks, asked) = watch::channel(Checks::default());
+            agent.tasks.push(tokio::spawn(service_health::run(asked, Arc::clone(&observed))));
+            let dns_address = config.dns.iter().find_map(|dns| dns.listen.first()).map(SocketAddr::ip);
+            let outfit = Outfit { node: config.node, config: proxy, dns_address, stages, observed, checks };
+            let proxy = Proxy::open(outfit).context("starting the service proxy")?;
+            agent.start_consumer("proxy", |slot| proxy.run(slot))?;
         }
-        let feed = tokio::spawn(feed::feed(client, config.dns.is_some(), slots.clone()));
-        let status = tokio::spawn(status::serve(listener, stages));
-        Ok(Self { slots, feed, status, proxy: config.proxy.is_some(), threads })
+        agent.tasks.push(tokio::spawn(feed::feed(client, sources, agent.slots.clone())));
+        Ok(agent)
     }
 
     /// Whether rules stay in the kernel when it stops.
@@ -122,24 +142,41 @@ impl Agent {
 
     /// Stops: what is on its way is finished. The rules stay in the kernel, so that a restart loses nothing.
     pub(crate) fn stop(self) {
-        self.feed.abort();
-        self.status.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.slots.iter().for_each(|slot| slot.close());
         for thread in self.threads {
             // A consumer that panicked has said so already.
             let _ = thread.join();
         }
     }
+
+    /// Starts the thread of one half, with a slot of its own.
+    fn start_consumer(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&Slot) + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let slot = Arc::new(Slot::default());
+        self.slots.push(Arc::clone(&slot));
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let started = thread.spawn(move || work(&slot));
+        self.threads.push(started.with_context(|| format!("starting the {name} thread"))?);
+        Ok(())
+    }
 }
 
-/// Starts the thread of one half, with a slot of its own.
-fn consumer(
-    name: &str,
-    slots: &mut Vec<Arc<Slot>>,
-    work: impl FnOnce(&Slot) + Send + 'static,
-) -> anyhow::Result<std::thread::JoinHandle<()>> {
-    let slot = Arc::new(Slot::default());
-    slots.push(Arc::clone(&slot));
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(move || work(&slot)).with_context(|| format!("starting the {name} thread"))
+impl Sources {
+    /// What the halves of an agent need.
+    fn new(config: &Config, observed: Option<Arc<Observed>>) -> anyhow::Result<Self> {
+        let proxy = config.proxy.as_ref();
+        let interfaces = proxy.filter(|proxy| proxy.follows_interfaces());
+        let interfaces = interfaces.map(|_| interfaces::watch()).transpose()?;
+        Ok(Self {
+            namespaces: config.dns.is_some(),
+            node: config.node.clone(),
+            service_cidrs: proxy.is_some_and(|proxy| proxy.service_cidrs.is_none()),
+            interfaces: interfaces.map(StreamExt::boxed),
+            observed,
+        })
+    }
 }

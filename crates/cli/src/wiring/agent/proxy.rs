@@ -1,27 +1,64 @@
-//! The proxy half: each update of the model becomes one nftables transaction. A sync that fails in spite of the
-//! reconciler's own attempts is repeated with growing pauses, or with the next update, whichever comes first.
+//! The proxy half: each update of the model becomes one nftables transaction, at once; while updates keep coming, one
+//! every [`PACE`], so that a change waits for no longer than that and the transaction before it. A sync that fails in spite
+//! of the reconciler's own attempts is repeated with growing pauses, or with the next update, whichever comes first.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper};
-use dataplane::forwarding_table::{ForwardingTable, NodeFacts, TableChanges};
+use dataplane::forwarding_table::{ForwardingTable, Kind, NodeFacts, TableChanges, Target};
 use dataplane::reconcile::Reconciler;
-use ipnet::IpNet;
+use services::Snapshot;
+use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::Config;
-use super::slot::{Slot, Taken, Update};
+use super::metrics;
+use super::node_facts::{Surroundings, node_facts};
+use super::observed::Observed;
+use super::proxy_config::ProxyConfig;
+use super::service_health::Checks;
+use super::slot::{Slot, TRIGGERS_MAX, Taken, Update};
 use super::stages::Stages;
 
 /// First and longest pause before a failed sync is repeated.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// From the start of one sync to that of the next, at least: what changes meanwhile shares a transaction.
+const PACE: Duration = Duration::from_millis(5);
+
 /// What must be true on this node, and what brings the kernel there.
 pub(crate) struct Plane {
     pub(crate) table: ForwardingTable,
     reconciler: Reconciler,
+}
+
+impl Plane {
+    /// Counts what is there; in proportion to the table, so only for who asks.
+    pub(crate) fn metrics(&self) -> metrics::Plane {
+        let (mut services, mut internal, mut external) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut counted = metrics::Plane::default();
+        for (_, frontend) in self.table.frontends() {
+            services.insert(&frontend.service);
+            counted.frontends += 1;
+            counted.endpoints += frontend.endpoints().count();
+            let port = (&frontend.service, &frontend.port);
+            if frontend.kind == Kind::ClusterIp && frontend.target == Target::Drop {
+                internal.insert(port);
+            }
+            if frontend.outside == Some(Target::Drop) {
+                external.insert(port);
+            }
+        }
+        let counters = self.reconciler.counters();
+        counted.services = services.len();
+        (counted.no_local_internal, counted.no_local_external) = (internal.len(), external.len());
+        (counted.transactions, counted.elements) = (counters.transactions, counters.elements);
+        counted.readbacks = counters.readbacks;
+        counted
+    }
 }
 
 /// Flows that a dump of conntrack shows at most.
@@ -37,34 +74,59 @@ pub(crate) fn tracked_connections() -> anyhow::Result<Vec<String>> {
     Ok(lines)
 }
 
+/// What the proxy's thread works with.
+pub(crate) struct Outfit {
+    pub(crate) node: String,
+    pub(crate) config: ProxyConfig,
+    /// The address that this node's DNS answers itself.
+    pub(crate) dns_address: Option<IpAddr>,
+    pub(crate) stages: Arc<Stages>,
+    pub(crate) observed: Arc<Observed>,
+    /// Where the health checks of Services hear of endpoints.
+    pub(crate) checks: watch::Sender<Checks>,
+}
+
 /// The proxy's thread.
 pub(crate) struct Proxy {
+    outfit: Outfit,
     plane: Arc<Mutex<Plane>>,
-    stages: Arc<Stages>,
+    around: Arc<Surroundings>,
     /// What no transaction has carried yet.
-    pending: TableChanges,
+    pending: Pending,
+    checks: Checks,
+    last_start: Option<Instant>,
+    taken_once: bool,
     synced_once: bool,
     /// Cuts UDP flows to endpoints that left, on a thread of its own: that must never delay a transaction.
     sweeper: Arc<Sweeper>,
 }
 
+#[derive(Default)]
+struct Pending {
+    table: TableChanges,
+    checks: bool,
+    triggers: Vec<SystemTime>,
+}
+
 impl Proxy {
     /// Opens the kernel's side in this thread's network namespace. Writes nothing.
-    pub(crate) fn open(
-        config: &Config,
-        service_cidrs: Vec<IpNet>,
-        stages: Arc<Stages>,
-    ) -> anyhow::Result<Self> {
-        let mut facts = NodeFacts::new(config.node.as_str(), service_cidrs);
-        for address in config.dns.iter().flat_map(|dns| dns.listen.first()) {
-            facts = facts.answering_dns(address.ip());
-        }
+    pub(crate) fn open(outfit: Outfit) -> anyhow::Result<Self> {
         let reconciler =
             Reconciler::open().context("opening nf_tables; `sluice check` says what this kernel can do")?;
         let sweeper = start_sweeper()?;
-        let plane = Arc::new(Mutex::new(Plane { table: ForwardingTable::new(facts), reconciler }));
-        stages.set_plane(Arc::clone(&plane));
-        Ok(Self { plane, stages, pending: TableChanges::default(), synced_once: false, sweeper })
+        let plane = Arc::new(Mutex::new(Plane { table: ForwardingTable::default(), reconciler }));
+        outfit.stages.set_plane(Arc::clone(&plane));
+        Ok(Self {
+            outfit,
+            plane,
+            around: Arc::default(),
+            pending: Pending::default(),
+            checks: Checks::default(),
+            last_start: None,
+            taken_once: false,
+            synced_once: false,
+            sweeper,
+        })
     }
 
     /// Programs the kernel until the slot is closed.
@@ -72,10 +134,11 @@ impl Proxy {
         let mut pause = None;
         loop {
             match slot.take(pause) {
-                Taken::Update(update) => self.take(&update),
+                Taken::Update(update) => self.take(update),
                 Taken::Timeout => {}
                 Taken::Closed => return self.sweeper.close(),
             }
+            self.keep_pace(slot);
             pause = match self.sync() {
                 true => None,
                 false => Some(pause.map_or(RETRY_PAUSE.0, |pause| (pause * 2).min(RETRY_PAUSE.1))),
@@ -83,20 +146,79 @@ impl Proxy {
         }
     }
 
-    fn take(&mut self, update: &Update) {
+    /// Waits until the next sync may start, and takes what comes meanwhile.
+    fn keep_pace(&mut self, slot: &Slot) {
+        let pace = PACE.max(self.outfit.config.min_sync_period);
+        let Some(next) = self.last_start.map(|start| start + pace) else { return };
+        loop {
+            let wait = next.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                return;
+            }
+            match slot.take(Some(wait)) {
+                Taken::Update(update) => self.take(update),
+                // What was taken is still written.
+                Taken::Timeout | Taken::Closed => return,
+            }
+        }
+    }
+
+    fn take(&mut self, update: Update) {
+        let Outfit { node, observed, stages, .. } = &self.outfit;
+        observed.metrics.taken();
+        // The one before may just have been reported as done.
+        observed.health.queued();
+        let facts_changed =
+            !self.taken_once || update.around.is_some() || update.changes.nodes.contains(node.as_str());
+        self.around = update.around.unwrap_or_else(|| Arc::clone(&self.around));
+        let facts = facts_changed.then(|| self.facts(&update.snapshot));
         let mut plane = self.plane.lock().unwrap_or_else(PoisonError::into_inner);
-        self.pending.merge(plane.table.update(&update.snapshot, &update.changes));
-        self.stages.set_snapshot(update.snapshot.clone());
+        match facts {
+            Some(facts) if self.taken_once => {
+                self.pending.table.merge(plane.table.set_facts(facts, &update.snapshot));
+            }
+            Some(facts) => plane.table = ForwardingTable::new(facts),
+            None => {}
+        }
+        self.taken_once = true;
+        self.pending.table.merge(plane.table.update(&update.snapshot, &update.changes));
+        let addresses = plane.table.facts().node_port_addresses.iter().copied();
+        self.pending.checks |= self.checks.update(node, &update.snapshot, &update.changes, addresses);
+        let room = TRIGGERS_MAX.saturating_sub(self.pending.triggers.len());
+        self.pending.triggers.extend(update.triggers.into_iter().take(room));
+        stages.set_snapshot(update.snapshot);
+    }
+
+    fn facts(&self, snapshot: &Snapshot) -> NodeFacts {
+        let Outfit { node, config, dns_address, .. } = &self.outfit;
+        let object = snapshot.nodes.get(node.as_str());
+        let facts = node_facts(node, config, object.map(AsRef::as_ref), &self.around);
+        match dns_address {
+            Some(address) => facts.answering_dns(*address),
+            None => facts,
+        }
     }
 
     /// One sync; false when it failed. The reconciler has then told why.
     fn sync(&mut self) -> bool {
+        let began = Instant::now();
+        self.last_start = Some(began);
         let mut plane = self.plane.lock().unwrap_or_else(PoisonError::into_inner);
         let Plane { table, reconciler } = &mut *plane;
-        let Ok(synced) = reconciler.sync(table, &self.pending) else { return false };
+        let readbacks = reconciler.counters().readbacks;
+        let Ok(synced) = reconciler.sync(table, &self.pending.table) else {
+            self.outfit.observed.metrics.failed();
+            return false;
+        };
         self.sweeper.push(Sweep::new(table, &synced.stale));
-        self.pending = TableChanges::default();
-        self.stages.proxy_synced();
+        let full = reconciler.counters().readbacks != readbacks;
+        drop(plane);
+        let pending = std::mem::take(&mut self.pending);
+        self.outfit.observed.synced(began, full, &pending.triggers);
+        if pending.checks {
+            self.outfit.checks.send_replace(self.checks.clone());
+        }
+        self.outfit.stages.proxy_synced();
         if !self.synced_once {
             info!(
                 elements = synced.elements,

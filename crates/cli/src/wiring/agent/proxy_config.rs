@@ -55,6 +55,15 @@ impl Default for ProxyConfig {
     }
 }
 
+impl ProxyConfig {
+    /// Whether the addresses of the node's interfaces decide anything.
+    pub(crate) fn follows_interfaces(&self) -> bool {
+        let decides =
+            |entry: &NodePortAddress| matches!(entry, NodePortAddress::All | NodePortAddress::Within(_));
+        self.node_port_addresses.iter().any(decides)
+    }
+}
+
 /// `detectLocalMode` with what it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocalPods {

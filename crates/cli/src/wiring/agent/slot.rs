@@ -1,17 +1,26 @@
 //! Hand-over of snapshots from the feed to a consumer's thread. A consumer that is slow finds one update with all that
 //! changed meanwhile, never a queue: memory is bounded by the number of keys.
 
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use services::{Changes, Snapshot};
+
+use super::node_facts::Surroundings;
 
 /// A snapshot and what changed since the one that the consumer took before.
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
     pub(crate) snapshot: Snapshot,
     pub(crate) changes: Changes,
+    /// What surrounds the node, if that changed.
+    pub(crate) around: Option<Arc<Surroundings>>,
+    /// When the changes happened, for those that tell; [`TRIGGERS_MAX`] at most.
+    pub(crate) triggers: Vec<SystemTime>,
 }
+
+/// Times that one update holds at most; more changes at once are not measured.
+pub(crate) const TRIGGERS_MAX: usize = 10_000;
 
 /// Holds at most one update.
 #[derive(Default)]
@@ -27,6 +36,7 @@ struct State {
 }
 
 /// What a consumer finds.
+#[allow(clippy::large_enum_variant, reason = "one exists at a time, on the consumer's stack")]
 pub(crate) enum Taken {
     /// Work.
     Update(Update),
@@ -47,6 +57,9 @@ impl Slot {
                 waiting.changes.services.extend(update.changes.services);
                 waiting.changes.nodes.extend(update.changes.nodes);
                 waiting.changes.namespaces.extend(update.changes.namespaces);
+                waiting.around = update.around.or_else(|| waiting.around.take());
+                let room = TRIGGERS_MAX.saturating_sub(waiting.triggers.len());
+                waiting.triggers.extend(update.triggers.into_iter().take(room));
             }
         }
         self.filled.notify_one();
@@ -90,7 +103,8 @@ mod tests {
     fn update(namespace: &str) -> Update {
         let mut model = Model::new();
         model.apply_namespace(namespace);
-        Update { snapshot: model.snapshot(), changes: model.take_changes() }
+        let (snapshot, changes) = (model.snapshot(), model.take_changes());
+        Update { snapshot, changes, around: None, triggers: Vec::new() }
     }
 
     #[test]

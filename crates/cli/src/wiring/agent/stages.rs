@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use dns::server::Server;
 use services::Snapshot;
 
+use super::metrics;
 use super::proxy::Plane;
 
 /// Handles to the running halves; each is set once it runs.
@@ -43,7 +44,7 @@ impl Stages {
     }
 
     /// `ok`, or what is not synced yet.
-    pub(crate) fn health(&self) -> Result<String, String> {
+    pub(crate) fn synced(&self) -> Result<String, String> {
         let proxy = self.plane.get().is_none() || self.proxy_synced.load(Ordering::Acquire);
         let dns = self.dns.get().is_none() || self.dns_synced.load(Ordering::Acquire);
         match (proxy, dns) {
@@ -69,6 +70,12 @@ impl Stages {
             }
         };
         Ok(lines.into_iter().map(|line| line + "\n").collect())
+    }
+
+    /// What `/metrics` tells of the table and of what was written for it.
+    pub(crate) fn plane_metrics(&self) -> metrics::Plane {
+        let Some(plane) = self.plane.get() else { return metrics::Plane::default() };
+        plane.lock().unwrap_or_else(PoisonError::into_inner).metrics()
     }
 
     fn plane(&self) -> anyhow::Result<&Arc<Mutex<Plane>>> {

@@ -1,80 +1,85 @@
-//! What a running agent tells on 127.0.0.1:10256 of its namespace: `/healthz`, and `/dump/STAGE` in the text format of
-//! the scenarios. `sluice dump` reads it; in the embedded cluster it enters the node's namespace first.
+//! What a running agent tells on port 10256: kube-proxy's `/healthz` and `/livez`, `/readyz`, and to the node itself
+//! `/dump/STAGE` in the text format of the scenarios. `sluice dump` asks on 127.0.0.1; in the embedded cluster it enters
+//! the node's namespace first.
 
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::Context;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tracing::debug;
+use http::StatusCode;
 
+use super::HEALTHZ_PORT;
+use super::health::Verdict;
+use super::http::{Response, Routes, response, text};
+use super::observed::Observed;
 use super::stages::Stages;
 
-/// kube-proxy's port for its health.
-pub(crate) const PORT: u16 = 10_256;
-/// Connections that are served at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 16;
+/// Where `sluice dump` asks.
+pub(crate) const DUMP_ADDRESS: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, HEALTHZ_PORT));
 
-/// Listens; the address is loopback, so that only the node itself can ask.
-pub(crate) async fn listen() -> anyhow::Result<TcpListener> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening on {address} for `sluice dump` and /healthz"))
+/// Whether a listener at `address` hears what is sent to [`DUMP_ADDRESS`].
+pub(crate) fn covers_dumps(address: SocketAddr) -> bool {
+    address.port() == HEALTHZ_PORT && (address.ip().is_unspecified() || address == DUMP_ADDRESS)
 }
 
-/// Serves until the program ends.
-pub(crate) async fn serve(listener: TcpListener, stages: Arc<Stages>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let stages = Arc::clone(&stages);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&stages)));
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!("a status request broke off: {error}");
-            }
-            drop(place);
-        });
+/// All of it; the proxy's health only where there is a proxy.
+pub(crate) fn routes(stages: Arc<Stages>, observed: Option<Arc<Observed>>) -> Routes {
+    Arc::new(move |path, from| match (path, &observed) {
+        ("/healthz", Some(observed)) => {
+            let verdict = observed.health.healthz();
+            observed.metrics.asked_healthz(verdict.healthy);
+            health(&verdict)
+        }
+        ("/livez", Some(observed)) => {
+            let verdict = observed.health.livez();
+            observed.metrics.asked_livez(verdict.healthy);
+            health(&verdict)
+        }
+        ("/readyz" | "/healthz" | "/livez", _) => match stages.synced() {
+            Ok(body) => text(StatusCode::OK, body),
+            Err(body) => text(StatusCode::SERVICE_UNAVAILABLE, body),
+        },
+        (path, _) => match path.strip_prefix("/dump/") {
+            Some(stage) => dump(stage, from, &stages),
+            None => text(
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE\n",
+            ),
+        },
+    })
+}
+
+fn health(verdict: &Verdict) -> Response {
+    let status = if verdict.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    response(status, "application/json", verdict.body.to_string())
+}
+
+/// A dump shows every Service and connection, so only the node itself gets one.
+fn dump(stage: &str, from: IpAddr, stages: &Stages) -> Response {
+    if !from.is_loopback() {
+        return text(StatusCode::FORBIDDEN, "dumps are for the node itself, on 127.0.0.1\n");
     }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    stages: Arc<Stages>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    // Dumps read the kernel and format thousands of lines: not on the runtime's thread.
-    let answered = tokio::task::spawn_blocking(move || body(&path, &stages)).await;
-    let (status, text) =
-        answered.unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")));
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    Ok(response)
-}
-
-fn body(path: &str, stages: &Stages) -> (StatusCode, String) {
-    if path == "/healthz" {
-        return match stages.health() {
-            Ok(text) => (StatusCode::OK, text),
-            Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
-        };
-    }
-    let Some(stage) = path.strip_prefix("/dump/") else {
-        return (StatusCode::NOT_FOUND, "there are /healthz and /dump/STAGE\n".into());
-    };
     match stages.dump(stage) {
-        Ok(text) => (StatusCode::OK, text),
-        Err(error) => (StatusCode::NOT_FOUND, format!("{error:#}\n")),
+        Ok(body) => text(StatusCode::OK, body),
+        Err(error) => text(StatusCode::NOT_FOUND, format!("{error:#}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_listener_serves_both_where_it_can() {
+        let cases = [
+            ("0.0.0.0:10256", true),
+            ("[::]:10256", true),
+            ("127.0.0.1:10256", true),
+            ("0.0.0.0:10257", false),
+            ("10.0.0.1:10256", false),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(covers_dumps(address.parse().unwrap()), expected, "{address}");
+        }
     }
 }
