@@ -5,7 +5,7 @@
 //! Direct connections go to another port of the same server: on the same one, the two would share reply tuples.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// Reads what comes until the client hangs up, until the process ends.
 fn serve(server: &Pod, port: u16) -> Result<()> {
-    let address = SocketAddrV4::new(server.address(), port);
+    let address = SocketAddr::new(server.address(), port);
     let listener = server.run(move || TcpListener::bind(address))?.context("the server's socket")?;
     std::thread::spawn(move || {
         let mut block = vec![0; BLOCK];

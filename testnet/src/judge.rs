@@ -21,8 +21,8 @@ use std::fmt::Write as _;
 
 pub use dns::{decode, dns, encode, zone};
 pub use faults::faults;
-pub use feed::Feed;
-pub use forwarding::{Tables, forwarding, node_facts};
+pub use feed::{Feed, Known};
+pub use forwarding::{Tables, forwarding};
 pub use nft::{listing, nft};
 pub use order::{Order, interleave, order};
 pub use packets::packets;

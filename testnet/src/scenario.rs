@@ -17,8 +17,9 @@ mod tests;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
-pub use facts::{Facts, NodeFacts};
+pub use facts::{DetectLocal, Facts, NodeFacts};
 pub use objects::{Event, Key, Kind, Object};
 pub use packet::{Outcome, Packet, PacketCase, Probe, Source, Target};
 pub use query::{Expected, QueryCase};
@@ -47,6 +48,10 @@ pub struct Step {
     pub title: String,
     /// What happens, in the file's order.
     pub events: Vec<Event>,
+    /// How long nothing happens before: `wait`.
+    pub pause: Duration,
+    /// Every node's plane is replaced by a new process: `restart`.
+    pub restart: bool,
     /// Dumps that are compared word for word.
     pub dumps: Vec<Dump>,
     /// Questions to DNS.

@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::thread;
@@ -151,8 +151,8 @@ impl Node {
         inside(wire, move || {
             let port = wire::Port {
                 name: format!("node-{number}"),
-                node: Ipv4Addr::new(172, 18, 0, number + 1),
-                pods: subnet(&format!("10.244.{number}.0/24")),
+                node: Ipv4Addr::new(172, 18, 0, number + 1).into(),
+                pods: subnet(&format!("10.244.{number}.0/24")).into(),
             };
             wire::attach(&port, far.as_fd()).expect("attach");
             wire::detach(&port).expect("detach");
@@ -175,7 +175,7 @@ impl Node {
 }
 
 /// Connects from one pod to the other, and says which source address the server saw.
-fn talk(client: &PodNetwork, server: &PodNetwork) -> Ipv4Addr {
+fn talk(client: &PodNetwork, server: &PodNetwork) -> IpAddr {
     let (target, served) = serve(server);
     let begun = Instant::now();
     let namespace = client.namespace().try_clone_to_owned().expect("handle");
@@ -189,25 +189,22 @@ fn talk(client: &PodNetwork, server: &PodNetwork) -> Ipv4Addr {
     served.join().expect("server")
 }
 
-fn connect(target: SocketAddrV4) {
-    let mut stream = TcpStream::connect_timeout(&target.into(), Duration::from_secs(5)).expect("connection");
+fn connect(target: SocketAddr) {
+    let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5)).expect("connection");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("answer");
     assert_eq!(text, "hello");
 }
 
 /// Listens in the pod before it returns.
-fn serve(pod: &PodNetwork) -> (SocketAddrV4, thread::JoinHandle<Ipv4Addr>) {
+fn serve(pod: &PodNetwork) -> (SocketAddr, thread::JoinHandle<IpAddr>) {
     let namespace = pod.namespace().try_clone_to_owned().expect("handle");
     let listener = inside(&namespace, || TcpListener::bind("0.0.0.0:0")).expect("listener");
     let port = listener.local_addr().expect("address").port();
     let served = thread::spawn(move || {
         let (mut stream, peer) = listener.accept().expect("client");
         stream.write_all(b"hello").expect("answer");
-        match peer {
-            SocketAddr::V4(peer) => *peer.ip(),
-            SocketAddr::V6(peer) => panic!("{peer}"),
-        }
+        peer.ip()
     });
-    (SocketAddrV4::new(pod.address(), port), served)
+    (SocketAddr::new(pod.address(), port), served)
 }

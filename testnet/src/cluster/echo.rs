@@ -4,7 +4,7 @@
 //! 10.244.1.5:40000`. That is all that a test of forwarding needs to know.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +14,15 @@ use std::thread;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use services::Protocol;
 
+use super::sctp;
+
 /// What a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// The server's own address.
-    pub server: SocketAddrV4,
+    pub server: SocketAddr,
     /// The client's address as the server sees it.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
 }
 
 impl Heard {
@@ -37,6 +39,7 @@ impl Heard {
 pub(super) enum Listener {
     Tcp(TcpListener),
     Udp(UdpSocket),
+    Sctp(sctp::Listener),
 }
 
 impl Listener {
@@ -44,29 +47,33 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Udp(socket) => socket.as_fd(),
+            Self::Sctp(listener) => listener.as_fd(),
         }
     }
 
     /// Answers whoever is waiting. A client that is gone again is no trouble.
-    fn serve(&self, address: SocketAddrV4) {
+    fn serve(&self, address: SocketAddr) {
         match self {
             Self::Tcp(listener) => {
-                while let Ok((mut stream, SocketAddr::V4(client))) = listener.accept() {
+                while let Ok((mut stream, client)) = listener.accept() {
                     let _ = stream.write_all(format!("{address} {client}\n").as_bytes());
                 }
             }
             Self::Udp(socket) => {
-                let mut datagram = [0; 512];
-                while let Ok((_, client)) = socket.recv_from(&mut datagram) {
-                    let _ = socket.send_to(format!("{address} {client}\n").as_bytes(), client);
+                let mut datagram = vec![0; 65_535];
+                while let Ok((length, client)) = socket.recv_from(&mut datagram) {
+                    // As long as the question, for those that ask for fragments.
+                    let text = format!("{:length$}", format!("{address} {client}\n"));
+                    let _ = socket.send_to(text.as_bytes(), client);
                 }
             }
+            Self::Sctp(listener) => listener.serve(),
         }
     }
 }
 
 /// One listener with what it listens on.
-type Served = (Arc<Listener>, Protocol, SocketAddrV4);
+type Served = (Arc<Listener>, Protocol, SocketAddr);
 
 #[derive(Debug)]
 pub(super) struct Echo {
@@ -87,20 +94,16 @@ impl Echo {
         Ok(Self { listeners, stopped, wake })
     }
 
-    pub(super) fn serves(&self, protocol: Protocol, address: SocketAddrV4) -> bool {
+    pub(super) fn serves(&self, protocol: Protocol, address: SocketAddr) -> bool {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.iter().any(|(_, known, on)| (*known, *on) == (protocol, address))
     }
 
-    pub(super) fn add(
-        &self,
-        listener: Listener,
-        protocol: Protocol,
-        address: SocketAddrV4,
-    ) -> io::Result<()> {
+    pub(super) fn add(&self, listener: Listener, protocol: Protocol, address: SocketAddr) -> io::Result<()> {
         match &listener {
             Listener::Tcp(listener) => listener.set_nonblocking(true)?,
             Listener::Udp(socket) => socket.set_nonblocking(true)?,
+            Listener::Sctp(_) => {}
         }
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.push((Arc::new(listener), protocol, address));

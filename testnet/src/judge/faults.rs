@@ -4,7 +4,6 @@
 use dataplane::forwarding_table::ForwardingTable;
 use dataplane::{Call, Faults};
 
-use super::forwarding::node_facts;
 use super::order::{interleave, seeds};
 use super::plane::{Error, Plane};
 use super::{Feed, Order, Report, Verdict};
@@ -48,19 +47,19 @@ pub fn faults(scenario: &Scenario) -> Verdict {
 fn play(scenario: &Scenario, seed: u64, report: &mut Report) -> Result<(), Error> {
     let facts = &scenario.facts;
     let node = &facts.nodes[0];
-    let mut plane =
-        Plane::open(&Namespace::create(&node.name)?, ForwardingTable::new(node_facts(facts, node)))?;
     let mut order = Order::seeded(seed);
     let mut feed = Feed::new(facts);
+    let table = ForwardingTable::new(feed.known().node_facts(node));
+    let mut plane = Plane::open(&Namespace::create(&node.name)?, table)?;
     plane.set_faults(Some(Box::new(Dice(Order::seeded(seed)))));
     for event in interleave(scenario.steps.iter().flat_map(|step| &step.events), &mut order) {
         feed.play(event);
         let changes = feed.model.take_changes();
         // What a sync could not do, the next one must.
-        let _ = plane.sync(&feed.model.snapshot(), &changes);
+        let _ = plane.sync(&feed.known(), &changes);
     }
     plane.set_faults(None);
-    plane.sync(&feed.model.snapshot(), &feed.model.take_changes())?;
+    plane.sync(&feed.known(), &feed.model.take_changes())?;
     let (expected, shown) = (plane.table().to_string(), plane.dump()?);
     if shown != expected {
         let fault =

@@ -1,12 +1,11 @@
 //! Judge of the stage `forwarding`: each node's table, its text and what it says of packets. No kernel is asked.
 
-use std::net::IpAddr;
-
 use dataplane::forwarding_table::{self as table, ForwardingTable, Packet};
-use services::{Changes, Snapshot};
+use services::Changes;
 
+use super::feed::Known;
 use super::{Feed, Report, Verdict};
-use crate::scenario::{Facts, NodeFacts, Outcome, PacketCase, Probe, Scenario, Source, Stage, Target};
+use crate::scenario::{Facts, Outcome, PacketCase, Scenario, Source, Stage, Target};
 
 /// The forwarding tables of all nodes, kept by the same updates that an agent would make.
 #[derive(Debug)]
@@ -16,24 +15,18 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Empty tables.
+    /// Tables made at once from all that is known.
     #[must_use]
-    pub fn new(facts: &Facts) -> Self {
-        let tables = facts.nodes.iter().map(|node| ForwardingTable::new(node_facts(facts, node))).collect();
-        Self { facts: facts.clone(), tables }
-    }
-
-    /// Tables made from a snapshot at once.
-    #[must_use]
-    pub fn build(facts: &Facts, snapshot: &Snapshot) -> Self {
-        let build = |node| ForwardingTable::build(node_facts(facts, node), snapshot);
+    pub fn build(facts: &Facts, known: &Known) -> Self {
+        let build = |node| ForwardingTable::build(known.node_facts(node), &known.snapshot);
         Self { facts: facts.clone(), tables: facts.nodes.iter().map(build).collect() }
     }
 
     /// Takes over what changed.
-    pub fn update(&mut self, snapshot: &Snapshot, changes: &Changes) {
-        for table in &mut self.tables {
-            table.update(snapshot, changes);
+    pub fn update(&mut self, known: &Known, changes: &Changes) {
+        for (table, node) in self.tables.iter_mut().zip(&self.facts.nodes) {
+            table.set_facts(known.node_facts(node), &known.snapshot);
+            table.update(&known.snapshot, changes);
         }
     }
 
@@ -48,44 +41,38 @@ impl Tables {
         self.tables.get(index)
     }
 
-    /// What the sender's node does with the packet.
+    /// What the sender's node, or the one by which the packet enters, does with it.
     fn judge(&self, case: &PacketCase) -> Option<Outcome> {
-        let (node, source) = match &case.packet.source {
-            Source::Pod(address) => (self.facts.node_of(IpAddr::V4(*address))?, *address),
-            Source::Node(name) => (self.facts.node(name)?, self.facts.node(name)?.address),
+        let node = case.packet.source.node(&self.facts)?;
+        let to = case.packet.destination;
+        let source = match &case.packet.source {
+            Source::Pod(address) | Source::Outside { address, .. } => *address,
+            // A process of the node speaks to an address of the node's own from that very address.
+            Source::Node(_) if node.addresses.contains(&to.ip()) => to.ip(),
+            Source::Node(_) => node.address_to(to.ip())?,
         };
-        let (source, destination) = (IpAddr::V4(source), case.packet.destination);
         let table = self.of(&node.name)?;
-        let packet = Packet::new(source, case.packet.probe.protocol(), destination.into());
-        let untouched = Target { address: destination, masquerade: false };
+        let packet = Packet::new(source, case.packet.probe.protocol(), to);
         Some(match table.judge(&packet) {
             table::Outcome::Reject => Outcome::Reject,
             table::Outcome::Drop => Outcome::Drop,
             table::Outcome::Local => Outcome::Local,
-            table::Outcome::Pass => Outcome::Targets(vec![untouched]),
+            table::Outcome::Pass => Outcome::Pass,
             table::Outcome::Forward(endpoints) => {
-                let v4 = endpoints.iter().filter_map(|endpoint| match endpoint {
-                    std::net::SocketAddr::V4(address) => Some(*address),
-                    std::net::SocketAddr::V6(_) => None,
-                });
-                let target = |address: std::net::SocketAddrV4| {
-                    let masquerade =
-                        table.masquerades(source, &packet.destination, IpAddr::V4(*address.ip()));
-                    Target { address, masquerade }
+                let frontend = table.frontend(&packet.destination)?;
+                let target = |address: &std::net::SocketAddr| Target {
+                    address: *address,
+                    masquerade: table.masquerades(source, &packet.destination, address.ip()),
                 };
-                Outcome::Targets(v4.map(target).collect())
+                let targets: Vec<Target> = endpoints.iter().map(target).collect();
+                match (&case.outcome, frontend.affinity) {
+                    (Outcome::Kept(_), Some(_)) => Outcome::Kept(targets),
+                    (Outcome::RefusedBy(_), None) if targets.len() == 1 => Outcome::RefusedBy(targets[0]),
+                    (_, Some(_)) => Outcome::Sticky(targets),
+                    (_, None) => Outcome::Targets(targets),
+                }
             }
         })
-    }
-}
-
-/// The node as the data plane knows it.
-#[must_use]
-pub fn node_facts(facts: &Facts, node: &NodeFacts) -> table::NodeFacts {
-    let known = table::NodeFacts::new(node.name.as_str(), [facts.service_cidr.into()]);
-    match &facts.dns {
-        Some((address, nodes)) if nodes.contains(&node.name) => known.answering_dns(IpAddr::V4(*address)),
-        _ => known,
     }
 }
 
@@ -93,17 +80,17 @@ pub fn node_facts(facts: &Facts, node: &NodeFacts) -> table::NodeFacts {
 #[must_use]
 pub fn forwarding(scenario: &Scenario) -> Verdict {
     let mut feed = Feed::new(&scenario.facts);
-    let mut tables = Tables::new(&scenario.facts);
+    let mut tables = Tables::build(&scenario.facts, &feed.known());
     let mut report = Report::default();
     for step in &scenario.steps {
         step.events.iter().for_each(|event| feed.play(event));
         let changes = feed.model.take_changes();
-        tables.update(&feed.model.snapshot(), &changes);
+        tables.update(&feed.known(), &changes);
         for dump in step.dumps.iter().filter(|dump| dump.stage == Stage::Forwarding) {
             report.compare(&scenario.file, dump, &tables.text(&dump.node));
         }
-        // The table knows first packets only: neither late resets nor flows that go on.
-        let first = |case: &&PacketCase| case.packet.probe != Probe::LateReset && case.packet.port.is_none();
+        // The table knows first packets only: neither late ones nor flows that go on.
+        let first = |case: &&PacketCase| case.packet.probe.is_first() && case.packet.port.is_none();
         for case in step.packets.iter().filter(first) {
             judge_packet(scenario, &tables, case, &mut report);
         }

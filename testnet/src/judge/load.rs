@@ -67,7 +67,7 @@ pub(super) fn under_load<T: From<Error>>(
     clients: &[Client],
     mut flip: impl FnMut() -> Result<(), T>,
 ) -> Result<Vec<(usize, String)>, T> {
-    let senders = clients.iter().map(|client| Sender::find(cluster, &client.packet.source));
+    let senders = clients.iter().map(|client| Sender::find(cluster, &client.packet));
     let senders: Vec<Sender> = senders.collect::<Result<_, Error>>()?;
     let counts = clients.iter().map(|_| AtomicU32::new(0)).collect();
     let load = Arc::new(Load { over: AtomicBool::new(false), counts });

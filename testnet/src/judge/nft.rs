@@ -7,7 +7,6 @@ use std::process::Command;
 
 use dataplane::forwarding_table::ForwardingTable;
 
-use super::forwarding::node_facts;
 use super::plane::{Error, Plane};
 use super::{Feed, Report, Verdict};
 use crate::cluster::Namespace;
@@ -60,13 +59,13 @@ fn play(scenario: &Scenario, report: &mut Report, look: Look<'_>) -> Result<(), 
     let mut planes = Vec::new();
     for node in &scenario.facts.nodes {
         let namespace = Namespace::create(&node.name)?;
-        planes.push(Plane::open(&namespace, ForwardingTable::new(node_facts(&scenario.facts, node)))?);
+        planes.push(Plane::open(&namespace, ForwardingTable::new(feed.known().node_facts(node)))?);
     }
     for step in &scenario.steps {
         step.events.iter().for_each(|event| feed.play(event));
         let changes = feed.model.take_changes();
         for plane in &mut planes {
-            plane.sync(&feed.model.snapshot(), &changes)?;
+            plane.sync(&feed.known(), &changes)?;
             look(step, plane, report)?;
         }
     }

@@ -112,13 +112,15 @@ struct Stages<'a> {
 impl<'a> Stages<'a> {
     fn new(scenario: &'a Scenario, zone: &Zone) -> Self {
         let facts = &scenario.facts;
-        Self { scenario, feed: Feed::new(facts), tables: Tables::new(facts), zone: zone.clone() }
+        let feed = Feed::new(facts);
+        let tables = Tables::build(facts, &feed.known());
+        Self { scenario, feed, tables, zone: zone.clone() }
     }
 
     fn update(&mut self) {
-        let (snapshot, changes) = (self.feed.model.snapshot(), self.feed.model.take_changes());
-        self.tables.update(&snapshot, &changes);
-        self.zone = self.zone.update(&snapshot, &changes, 0);
+        let (known, changes) = (self.feed.known(), self.feed.model.take_changes());
+        self.tables.update(&known, &changes);
+        self.zone = self.zone.update(&known.snapshot, &changes, 0);
     }
 
     fn state(&self) -> State {
@@ -140,9 +142,9 @@ impl State {
     fn built(scenario: &Scenario, zone: &Zone) -> Self {
         let mut feed = Feed::new(&scenario.facts);
         scenario.steps.iter().flat_map(|step| &step.events).for_each(|event| feed.play(event));
-        let snapshot = feed.model.snapshot();
-        let tables = Tables::build(&scenario.facts, &snapshot);
-        let zone = Zone::build(Arc::new(zone.config().clone()), &snapshot, 0);
+        let known = feed.known();
+        let tables = Tables::build(&scenario.facts, &known);
+        let zone = Zone::build(Arc::new(zone.config().clone()), &known.snapshot, 0);
         Self::of(scenario, &feed, &tables, &zone)
     }
 

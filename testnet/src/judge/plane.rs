@@ -8,11 +8,10 @@ use dataplane::conntrack::{Conntrack, Sweep, Sweeper};
 use dataplane::forwarding_table::{ForwardingTable, TableChanges};
 use dataplane::reconcile::{self, Reconciler};
 use dataplane::{Faults, NetlinkError};
-use services::{Changes, Snapshot};
+use services::Changes;
 
-use super::forwarding::node_facts;
+use super::feed::Known;
 use crate::cluster::{self, Cluster, Namespace};
-use crate::scenario::Facts;
 
 /// A plane that does not do what it is told.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +82,12 @@ impl Plane {
     ///
     /// # Errors
     /// The kernel refuses it for good.
-    pub fn sync(&mut self, snapshot: &Snapshot, changes: &Changes) -> Result<(), Error> {
-        let touched = self.table.update(snapshot, changes);
+    pub fn sync(&mut self, known: &Known, changes: &Changes) -> Result<(), Error> {
+        let mut touched = TableChanges::default();
+        if let Some(facts) = known.facts_of(&self.node) {
+            touched = self.table.set_facts(facts, &known.snapshot);
+        }
+        touched.merge(self.table.update(&known.snapshot, changes));
         self.push(&touched)
     }
 
@@ -147,9 +150,7 @@ impl Drop for Plane {
 ///
 /// # Errors
 /// The kernel refuses nftables.
-pub fn open_all(cluster: &Cluster, facts: &Facts) -> Result<Vec<Plane>, Error> {
-    let nodes = cluster.nodes().iter();
-    nodes
-        .map(|node| Plane::open(node.namespace(), ForwardingTable::new(node_facts(facts, node.facts()))))
-        .collect()
+pub fn open_all(cluster: &Cluster, known: &Known) -> Result<Vec<Plane>, Error> {
+    let table = |node: &cluster::Node| ForwardingTable::new(known.node_facts(node.facts()));
+    cluster.nodes().iter().map(|node| Plane::open(node.namespace(), table(node))).collect()
 }

@@ -4,7 +4,6 @@
 
 use dataplane::forwarding_table::ForwardingTable;
 
-use super::forwarding::node_facts;
 use super::plane::{Error, Plane};
 use super::{Feed, Report, Verdict};
 use crate::cluster::Namespace;
@@ -21,20 +20,21 @@ pub fn restart(scenario: &Scenario) -> Verdict {
 }
 
 fn play(scenario: &Scenario, report: &mut Report) -> Result<(), Error> {
-    let facts = node_facts(&scenario.facts, &scenario.facts.nodes[0]);
-    let namespace = Namespace::create(&facts.name)?;
+    let node = &scenario.facts.nodes[0];
+    let namespace = Namespace::create(&node.name)?;
     let mut feed = Feed::new(&scenario.facts);
     let mut plane: Option<Plane> = None;
     for step in &scenario.steps {
-        let known = ForwardingTable::build(facts.clone(), &feed.model.snapshot());
+        let known = feed.known();
+        let table = ForwardingTable::build(known.node_facts(node), &known.snapshot);
         let first = plane.take().is_none();
-        let (mut next, changed) = Plane::adopt(&namespace, known)?;
+        let (mut next, changed) = Plane::adopt(&namespace, table)?;
         if changed > 0 && !first {
             let fault = format!("a restart before this step changed {changed} elements of the kernel's");
             report.fail(&scenario.file, step.line, fault);
         }
         step.events.iter().for_each(|event| feed.play(event));
-        next.sync(&feed.model.snapshot(), &feed.model.take_changes())?;
+        next.sync(&feed.known(), &feed.model.take_changes())?;
         let (expected, shown) = (next.table().to_string(), next.dump()?);
         if shown != expected {
             let fault = format!("after a restart the kernel holds\n{shown}and not\n{expected}");

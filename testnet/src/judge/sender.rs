@@ -1,9 +1,9 @@
-//! Who sends the packets of a scenario: the pod or node that a line names, by a real client in its namespace.
+//! Who sends the packets of a scenario: the pod, node or outsider that a line names, by a real client in its namespace.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::cluster::probe::{self, Answer};
+use crate::cluster::probe::{self, Answer, Late};
 use crate::cluster::{Cluster, Error, Namespace, Node};
 use crate::scenario::{Packet, Probe, Source};
 
@@ -12,50 +12,58 @@ pub(super) struct Sender {
     /// Where it stands.
     pub(super) namespace: Namespace,
     /// Its own address.
-    pub(super) address: Ipv4Addr,
-    /// Its node's.
-    pub(super) node: Ipv4Addr,
+    pub(super) address: IpAddr,
+    /// Its node's, or that of the node by which it enters: the one that masquerading puts in place of its own.
+    pub(super) node: IpAddr,
 }
 
 impl Sender {
-    /// The one that a line names.
-    pub(super) fn find(cluster: &Cluster, source: &Source) -> Result<Self, Error> {
-        let node = node_of(cluster, source)?;
-        let own = node.facts().address;
-        Ok(match source {
-            Source::Pod(address) => {
-                Self { namespace: cluster.pod(*address)?.namespace().clone(), address: *address, node: own }
-            }
-            Source::Node(_) => Self { namespace: node.namespace().clone(), address: own, node: own },
-        })
+    /// The one that a packet names.
+    pub(super) fn find(cluster: &Cluster, packet: &Packet) -> Result<Self, Error> {
+        let (node, to) = (node_of(cluster, &packet.source)?, packet.destination.ip());
+        let own = node.facts().address_to(to).ok_or(Error::Nowhere(to))?;
+        let (pod, address) = match &packet.source {
+            // To an address of the node's own it speaks from that very address.
+            Source::Node(_) if node.facts().addresses.contains(&to) => (None, to),
+            Source::Node(_) => (None, own),
+            Source::Pod(address) => (Some(cluster.pod(*address)?), *address),
+            Source::Outside { address, entry } => (Some(cluster.outside(*address, entry)?), *address),
+        };
+        let namespace = pod.map_or_else(|| node.namespace().clone(), |pod| pod.namespace().clone());
+        Ok(Self { namespace, address, node: own })
     }
 
     /// Sends one packet and waits for what comes of it.
     pub(super) fn send(&self, packet: &Packet, patience: Duration) -> Result<Answer, String> {
         let (probe, source, to) = (packet.probe, self.address, packet.destination);
         let port = packet.port.unwrap_or(0);
+        let late = move |what| match probe::late(what, source, to) {
+            Ok(()) => Answer::Silence,
+            Err(error) => Answer::Other(error.to_string()),
+        };
         let sent = self.namespace.run(move || match probe {
             Probe::Tcp => probe::tcp(to, patience),
             Probe::Udp => probe::udp_from(port, to, patience),
-            Probe::LateReset => match probe::late_reset(source, to) {
-                Ok(()) => Answer::Silence,
-                Err(error) => Answer::Other(error.to_string()),
-            },
+            Probe::Sctp => probe::sctp(to, patience),
+            Probe::Fragments => probe::fragments(to, patience),
+            Probe::LateReset => late(Late::Reset),
+            Probe::LateFin => late(Late::Fin),
         });
         sent.map_err(|error| super::chain(&error))
     }
 }
 
-/// The node on which the sender is.
+/// The node on which the sender is, or by which it enters.
 pub(super) fn node_of<'a>(cluster: &'a Cluster, source: &Source) -> Result<&'a Node, Error> {
-    let node = cluster.nodes().iter().find(|node| match source {
-        Source::Pod(address) => node.facts().pod_cidr.contains(address),
-        Source::Node(name) => node.facts().name == *name,
-    });
-    node.ok_or(match source {
-        Source::Pod(address) => Error::Nowhere(*address),
-        Source::Node(_) => Error::Nowhere(Ipv4Addr::UNSPECIFIED),
-    })
+    match source {
+        Source::Pod(address) => {
+            let node = cluster.nodes().iter().find(|node| node.facts().has_pod(*address));
+            node.ok_or(Error::Nowhere(*address))
+        }
+        Source::Node(name) | Source::Outside { entry: name, .. } => {
+            cluster.node(name).ok_or_else(|| Error::NoNode(name.clone()))
+        }
+    }
 }
 
 /// An answer in the words of a packet line.

@@ -4,11 +4,12 @@
 //! packet, past the node's rules. A scenario without a `dns` fact gets one: all nodes answer.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 
 use ::dns::server::{Server, ServerError, Sockets};
 use ::dns::zone::Zone;
+use ipnet::IpNet;
 
 use super::dns::{decode, encode, zone};
 use super::plane::{self, open_all};
@@ -55,21 +56,21 @@ fn play(scenario: &Scenario, report: &mut Report) -> Result<(), Error> {
     let everywhere = facts.nodes.iter().map(|node| node.name.clone()).collect();
     let (address, _) = facts.dns.get_or_insert((ADDRESS, everywhere)).clone();
     let cluster = Cluster::start(&facts)?;
-    let mut planes = open_all(&cluster, &facts)?;
+    let mut feed = Feed::new(&facts);
+    let mut planes = open_all(&cluster, &feed.known())?;
     let mut zone = Arc::new(zone(&facts).map_err(Error::Zone)?);
     let servers = start(&cluster, &facts, &zone)?;
     let clients = clients(&cluster)?;
-    let mut feed = Feed::new(&facts);
     for step in &scenario.steps {
         step.events.iter().for_each(|event| feed.play(event));
-        let (snapshot, changes) = (feed.model.snapshot(), feed.model.take_changes());
-        planes.iter_mut().try_for_each(|plane| plane.sync(&snapshot, &changes))?;
-        zone = Arc::new(zone.update(&snapshot, &changes, 0));
+        let (known, changes) = (feed.known(), feed.model.take_changes());
+        planes.iter_mut().try_for_each(|plane| plane.sync(&known, &changes))?;
+        zone = Arc::new(zone.update(&known.snapshot, &changes, 0));
         servers.iter().for_each(|server| server.publish(Arc::clone(&zone)));
         for (case, client) in
             step.queries.iter().flat_map(|case| clients.iter().map(move |client| (case, client)))
         {
-            judge(scenario, case, client, SocketAddrV4::new(address, 53), report)?;
+            judge(scenario, case, client, SocketAddr::new(address.into(), 53), report)?;
         }
         for leak in cluster.take_leaks() {
             report.fail(
@@ -87,8 +88,9 @@ fn start(cluster: &Cluster, facts: &Facts, zone: &Arc<Zone>) -> Result<Vec<Serve
     let mut servers = Vec::new();
     for node in cluster.nodes().iter().filter(|node| nodes.contains(&node.facts().name)) {
         let name = node.facts().name.clone();
-        let addresses =
-            [*address, node.facts().address].map(|address| SocketAddr::new(IpAddr::V4(address), 53));
+        let own = node.facts().address_to((*address).into());
+        let addresses: Vec<SocketAddr> =
+            own.into_iter().chain([(*address).into()]).map(|address| SocketAddr::new(address, 53)).collect();
         let bind = move || {
             addresses.into_iter().map(|address| Sockets::bind(address, 1)).collect::<Result<Vec<_>, _>>()
         };
@@ -102,8 +104,15 @@ fn start(cluster: &Cluster, facts: &Facts, zone: &Arc<Zone>) -> Result<Vec<Serve
 }
 
 fn clients(cluster: &Cluster) -> Result<Vec<Pod>, Error> {
-    let address = |node: &cluster::Node| Ipv4Addr::from(u32::from(node.facts().pod_cidr.network()) + CLIENT);
-    let pods = cluster.nodes().iter().map(|node| cluster.pod(address(node)));
+    let address = |node: &cluster::Node| {
+        let networks = node.facts().pod_cidrs.iter();
+        let mut v4 = networks.filter_map(|network| match network {
+            IpNet::V4(network) => Some(Ipv4Addr::from(u32::from(network.network()) + CLIENT)),
+            IpNet::V6(_) => None,
+        });
+        v4.next()
+    };
+    let pods = cluster.nodes().iter().filter_map(address).map(|address| cluster.pod(address));
     Ok(pods.collect::<Result<_, _>>()?)
 }
 
@@ -111,7 +120,7 @@ fn judge(
     scenario: &Scenario,
     case: &QueryCase,
     client: &Pod,
-    server: SocketAddrV4,
+    server: SocketAddr,
     report: &mut Report,
 ) -> Result<(), Error> {
     let query = match encode(case) {
@@ -136,7 +145,7 @@ fn judge(
     Ok(())
 }
 
-fn ask_udp(query: &[u8], server: SocketAddrV4) -> Result<Vec<u8>, String> {
+fn ask_udp(query: &[u8], server: SocketAddr) -> Result<Vec<u8>, String> {
     let talk = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(server)?;
@@ -151,9 +160,9 @@ fn ask_udp(query: &[u8], server: SocketAddrV4) -> Result<Vec<u8>, String> {
 }
 
 /// With the length in front (RFC 1035 §4.2.2).
-fn ask_tcp(query: &[u8], server: SocketAddrV4) -> Result<Vec<u8>, String> {
+fn ask_tcp(query: &[u8], server: SocketAddr) -> Result<Vec<u8>, String> {
     let talk = || {
-        let mut stream = TcpStream::connect_timeout(&server.into(), PATIENCE)?;
+        let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let length = u16::try_from(query.len()).map_err(std::io::Error::other)?;
         stream.write_all(&[&length.to_be_bytes(), query].concat())?;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::api::networking::v1 as networking;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use services::ServiceName;
@@ -23,7 +24,12 @@ pub enum Kind {
     Node,
     /// `v1` Namespace.
     Namespace,
+    /// `networking.k8s.io/v1` ServiceCIDR.
+    ServiceCidr,
 }
+
+/// Kinds of a `delete` line, for the error message.
+const KINDS: &str = "`Service`, `EndpointSlice`, `Node`, `Namespace` or `ServiceCIDR`";
 
 /// Identity of an object: events of one key keep their order, whatever else is permuted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +51,8 @@ pub enum Object {
     Node(Box<core::Node>),
     /// A Namespace.
     Namespace,
+    /// A ServiceCIDR.
+    ServiceCidr(Box<networking::ServiceCIDR>),
 }
 
 /// What a watch would tell.
@@ -71,6 +79,7 @@ impl fmt::Display for Key {
         match self.kind {
             Kind::Service | Kind::EndpointSlice => write!(f, "{:?} {}", self.kind, self.name),
             Kind::Node | Kind::Namespace => write!(f, "{:?} {}", self.kind, self.name.name),
+            Kind::ServiceCidr => write!(f, "ServiceCIDR {}", self.name.name),
         }
     }
 }
@@ -115,8 +124,11 @@ fn parse_document(lines: &[Line<'_>]) -> Result<Event, ParseError> {
         }
         ("v1", "Node") => (Kind::Node, Object::Node(Box::new(read(lines, &text)?))),
         ("v1", "Namespace") => (Kind::Namespace, Object::Namespace),
+        ("networking.k8s.io/v1", "ServiceCIDR") => {
+            (Kind::ServiceCidr, Object::ServiceCidr(Box::new(read(lines, &text)?)))
+        }
         (version, kind) => {
-            let kinds = "v1 Service, Node or Namespace, or discovery.k8s.io/v1 EndpointSlice";
+            let kinds = "v1 Service, Node or Namespace, discovery.k8s.io/v1 EndpointSlice or networking.k8s.io/v1 ServiceCIDR";
             let at = lines.iter().find(|line| line.text.starts_with("kind:")).unwrap_or(&lines[0]);
             return Err(at.error(0, format!("expected {kinds}, found `{version} {kind}`")));
         }
@@ -147,7 +159,7 @@ fn with_namespace(mut object: Object, namespace: &str) -> Object {
     match &mut object {
         Object::Service(service) => service.metadata.namespace = Some(namespace.to_owned()),
         Object::EndpointSlice(slice) => slice.metadata.namespace = Some(namespace.to_owned()),
-        Object::Node(_) | Object::Namespace => {}
+        Object::Node(_) | Object::Namespace | Object::ServiceCidr(_) => {}
     }
     object
 }
@@ -155,7 +167,7 @@ fn with_namespace(mut object: Object, namespace: &str) -> Object {
 fn key_name(kind: Kind, namespace: &str, name: &str) -> ServiceName {
     match kind {
         Kind::Service | Kind::EndpointSlice => ServiceName::new(namespace, name),
-        Kind::Node | Kind::Namespace => ServiceName::new("", name),
+        Kind::Node | Kind::Namespace | Kind::ServiceCidr => ServiceName::new("", name),
     }
 }
 
@@ -174,14 +186,14 @@ fn read<T: DeserializeOwned>(lines: &[Line<'_>], text: &str) -> Result<T, ParseE
 /// Reads a line of a `delete` section: `Service default/podinfo`, `Node worker-2`.
 pub(super) fn parse_delete(line: Line<'_>) -> Result<Event, ParseError> {
     let mut words = line.words();
-    let kinds = "`Service`, `EndpointSlice`, `Node` or `Namespace`";
-    let word = words.need(kinds)?;
+    let word = words.need(KINDS)?;
     let kind = match word.text {
         "Service" => Kind::Service,
         "EndpointSlice" => Kind::EndpointSlice,
         "Node" => Kind::Node,
         "Namespace" => Kind::Namespace,
-        _ => return Err(word.expected(kinds)),
+        "ServiceCIDR" => Kind::ServiceCidr,
+        _ => return Err(word.expected(KINDS)),
     };
     let key = match kind {
         Kind::Service | Kind::EndpointSlice => {
@@ -190,7 +202,9 @@ pub(super) fn parse_delete(line: Line<'_>) -> Result<Event, ParseError> {
                 word.text.split_once('/').ok_or_else(|| word.expected("NAMESPACE/NAME"))?;
             Key { kind, name: ServiceName::new(namespace, name) }
         }
-        Kind::Node | Kind::Namespace => Key { kind, name: ServiceName::new("", words.need("a name")?.text) },
+        Kind::Node | Kind::Namespace | Kind::ServiceCidr => {
+            Key { kind, name: ServiceName::new("", words.need("a name")?.text) }
+        }
     };
     words.finish()?;
     Ok(Event::Delete(key))

@@ -3,33 +3,45 @@
 //! A line names who sends, what, to where, and every outcome that is right. Several targets mean that the choice is
 //! free, and that each of them must be chosen sooner or later.
 
+mod outcome;
+mod source;
+
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use services::Protocol;
 
 use super::facts::Facts;
-use super::text::{Line, ParseError, Word, Words};
+use super::text::{Line, ParseError, Word};
 
-/// Who sends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
-    /// A pod, by its address.
-    Pod(Ipv4Addr),
-    /// A process of the node itself, by the node's name.
-    Node(String),
-}
+pub use outcome::{Outcome, Target};
+pub use source::Source;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Probe {
-    /// A new TCP connection.
+    /// A new TCP connection: `tcp`.
     Tcp,
-    /// A UDP datagram from a new port, or of a flow that goes on when the sender names its port.
+    /// A UDP datagram from a new port, or of a flow that goes on when the sender names its port: `udp`.
     Udp,
+    /// A new SCTP association: `sctp`.
+    Sctp,
+    /// A UDP datagram that is longer than a packet may be, and its answer likewise: `udp-fragments`.
+    Fragments,
     /// A TCP reset that belongs to no connection, as a late packet of a flow that is forgotten: `late-rst`.
     LateReset,
+    /// The same with the end of a connection: `late-fin`.
+    LateFin,
 }
+
+const PROBES: [(&str, Probe); 6] = [
+    ("tcp", Probe::Tcp),
+    ("udp", Probe::Udp),
+    ("sctp", Probe::Sctp),
+    ("udp-fragments", Probe::Fragments),
+    ("late-rst", Probe::LateReset),
+    ("late-fin", Probe::LateFin),
+];
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,29 +53,7 @@ pub struct Packet {
     /// What.
     pub probe: Probe,
     /// Where to.
-    pub destination: SocketAddrV4,
-}
-
-/// Where a packet may arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target {
-    /// Address and port after translation.
-    pub address: SocketAddrV4,
-    /// True when the server must see the node's address instead of the client's.
-    pub masquerade: bool,
-}
-
-/// What becomes of a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It arrives at one of these, sorted.
-    Targets(Vec<Target>),
-    /// The sender is told at once that nobody is there.
-    Reject,
-    /// Nothing comes back and nothing leaves the node.
-    Drop,
-    /// A process of the node itself answers, without translation.
-    Local,
+    pub destination: SocketAddr,
 }
 
 /// A packet line.
@@ -82,114 +72,61 @@ impl Probe {
     #[must_use]
     pub fn protocol(self) -> Protocol {
         match self {
-            Self::Tcp | Self::LateReset => Protocol::Tcp,
-            Self::Udp => Protocol::Udp,
+            Self::Tcp | Self::LateReset | Self::LateFin => Protocol::Tcp,
+            Self::Udp | Self::Fragments => Protocol::Udp,
+            Self::Sctp => Protocol::Sctp,
         }
+    }
+
+    /// True for a packet that begins a flow.
+    #[must_use]
+    pub fn is_first(self) -> bool {
+        !matches!(self, Self::LateReset | Self::LateFin)
     }
 }
 
 /// Reads one packet line.
 pub(super) fn parse(line: Line<'_>, facts: &Facts) -> Result<PacketCase, ParseError> {
     let mut words = line.words();
-    let sender = words.need("the sender: a pod's address or a node's name")?;
-    let (source, port) = parse_source(sender, facts)?;
+    let sender = source::parse(&mut words, facts)?;
     words.need_exactly("->")?;
-    let probe = words.need("`tcp`, `udp` or `late-rst`")?;
-    let probe = match probe.text {
-        _ if port.is_some() && probe.text != "udp" => {
-            return Err(probe.expected("`udp`: only a UDP flow names its port"));
-        }
-        "tcp" => Probe::Tcp,
-        "udp" => Probe::Udp,
-        "late-rst" => Probe::LateReset,
-        _ => return Err(probe.expected("`tcp`, `udp` or `late-rst`")),
-    };
-    let destination =
-        words.need("the destination as ADDRESS:PORT")?.parse("the destination as ADDRESS:PORT")?;
+    let probe = parse_probe(&words.need(probes())?, sender.port)?;
+    let what = "the destination as ADDRESS:PORT";
+    let word = words.need(what)?;
+    let destination = word.parse(what)?;
+    let port = sender.port;
+    let source = sender.to(destination, &word, facts)?;
     words.need_exactly("=>")?;
-    let outcome = parse_outcome(&mut words)?;
+    let outcome = outcome::parse(&mut words)?;
     words.finish()?;
     Ok(PacketCase { line: line.number, packet: Packet { source, port, probe, destination }, outcome })
 }
 
-fn parse_source(word: Word<'_>, facts: &Facts) -> Result<(Source, Option<u16>), ParseError> {
-    if facts.node(word.text).is_some() {
-        return Ok((Source::Node(word.text.to_owned()), None));
+fn parse_probe(word: &Word<'_>, port: Option<u16>) -> Result<Probe, ParseError> {
+    if port.is_some() && word.text != "udp" {
+        return Err(word.expected("`udp`: only a UDP flow names its port"));
     }
-    let what = "the sender: a pod's address or a node's name";
-    let (address, port) = match word.text.parse::<SocketAddrV4>() {
-        Ok(with_port) => (*with_port.ip(), Some(with_port.port())),
-        Err(_) => (word.parse::<Ipv4Addr>(what)?, None),
-    };
-    match facts.node_of(IpAddr::V4(address)) {
-        Some(node) if node.address != address => Ok((Source::Pod(address), port)),
-        _ => Err(word.expected("an address of a node's pod network")),
-    }
+    let known = PROBES.into_iter().find(|(name, _)| *name == word.text);
+    known.map(|(_, probe)| probe).ok_or_else(|| word.expected(probes()))
 }
 
-fn parse_outcome(words: &mut Words<'_>) -> Result<Outcome, ParseError> {
-    let what = "`reject`, `drop`, `local` or targets as ADDRESS:PORT [masq] joined by `|`";
-    let first = words.need(what)?;
-    match first.text {
-        "reject" => return Ok(Outcome::Reject),
-        "drop" => return Ok(Outcome::Drop),
-        "local" => return Ok(Outcome::Local),
-        _ => {}
-    }
-    let mut targets = vec![parse_target(first, words, what)?];
-    while words.take_exactly("|") {
-        targets.push(parse_target(
-            words.need("a target as ADDRESS:PORT")?,
-            words,
-            "a target as ADDRESS:PORT",
-        )?);
-    }
-    targets.sort_unstable();
-    Ok(Outcome::Targets(targets))
+fn probes() -> String {
+    let names: Vec<String> = PROBES.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+    format!("{} or {last}", others.join(", "))
 }
 
-fn parse_target(word: Word<'_>, words: &mut Words<'_>, what: &str) -> Result<Target, ParseError> {
-    Ok(Target { address: word.parse(what)?, masquerade: words.take_exactly("masq") })
-}
-
-impl fmt::Display for Source {
+impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pod(address) => address.fmt(f),
-            Self::Node(name) => name.fmt(f),
-        }
+        let name = PROBES.into_iter().find(|(_, probe)| probe == self).map_or("", |(name, _)| name);
+        f.write_str(name)
     }
 }
 
 impl fmt::Display for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let probe = match self.probe {
-            Probe::Tcp => "tcp",
-            Probe::Udp => "udp",
-            Probe::LateReset => "late-rst",
-        };
-        let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
-        write!(f, "{}{port} -> {probe} {}", self.source, self.destination)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.address, if self.masquerade { " masq" } else { "" })
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Targets(targets) => {
-                let targets: Vec<String> = targets.iter().map(Target::to_string).collect();
-                f.write_str(&targets.join(" | "))
-            }
-            Self::Reject => f.write_str("reject"),
-            Self::Drop => f.write_str("drop"),
-            Self::Local => f.write_str("local"),
-        }
+        let source = self.source.with_port(self.port);
+        write!(f, "{source} -> {} {}", self.probe, self.destination)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Puts the sections together into steps.
 
+use std::time::Duration;
+
 use super::section::{Section, cut};
-use super::text::{Line, ParseError, Words};
+use super::text::{Line, ParseError, Word, Words};
 use super::{Dump, Facts, Scenario, Stage, Step, facts, objects, packet, query};
 
 /// Sections, for the error message.
-const SECTIONS: &str = "`facts`, `objects`, `apply`, `delete`, `services`, `skipped`, `forwarding`, `nft`, `zone`, `dns` or `packets`";
+const SECTIONS: &str = "`facts`, `objects`, `apply`, `delete`, `wait`, `restart`, `services`, `skipped`, `forwarding`, `nft`, \
+                        `zone`, `dns` or `packets`";
 
 pub(super) fn parse(file: &str, text: &str) -> Result<Scenario, ParseError> {
     let (heading, sections) = cut(file, text)?;
@@ -21,10 +24,10 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Scenario, ParseError> {
             "objects" => {
                 return Err(name.expected("`apply` or `delete`: `objects` comes once, as the first step"));
             }
-            "apply" | "delete" if steps.is_empty() => {
+            "apply" | "delete" | "wait" | "restart" if steps.is_empty() => {
                 return Err(name.expected("`objects` as the first step"));
             }
-            "apply" | "delete" => steps.push(parse_step(section, words)?),
+            "apply" | "delete" | "wait" | "restart" => steps.push(parse_step(section, words)?),
             what => {
                 let Some(step) = steps.last_mut() else { return Err(name.expected("`facts` or `objects`")) };
                 if !parse_expectation(section, what, words, step, &facts)? {
@@ -43,26 +46,43 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Scenario, ParseError> {
 }
 
 /// Reads a step; its header may go on with `: what happens`.
-fn parse_step(section: &Section<'_>, rest: Words<'_>) -> Result<Step, ParseError> {
+fn parse_step(section: &Section<'_>, mut rest: Words<'_>) -> Result<Step, ParseError> {
     let name = section.words().need(SECTIONS)?;
-    if !name.text.ends_with(':') {
+    let what = name.text.trim_end_matches(':');
+    let mut last = name;
+    let mut pause = Duration::ZERO;
+    if what == "wait" {
+        last = rest.need("seconds, as in `3s`")?;
+        pause = parse_pause(&last)?;
+    }
+    if !last.text.ends_with(':') {
         rest.finish()?;
     }
-    let what = name.text.trim_end_matches(':');
-    let events = if what == "delete" {
-        let lines = section.body.iter().filter(|line| !line.is_blank());
-        lines.map(|line| objects::parse_delete(*line)).collect::<Result<_, _>>()?
-    } else {
-        objects::parse_documents(&section.body)?
+    let mut said = section.body.iter().filter(|line| !line.is_blank());
+    let events = match what {
+        "delete" => said.map(|line| objects::parse_delete(*line)).collect::<Result<_, _>>()?,
+        "wait" | "restart" => match said.next() {
+            Some(line) => return Err(line.error(0, format!("expected a section, found `{}`", line.text))),
+            None => Vec::new(),
+        },
+        _ => objects::parse_documents(&section.body)?,
     };
     Ok(Step {
         line: section.header.number,
         title: section.title().unwrap_or(what).to_owned(),
         events,
+        pause,
+        restart: what == "restart",
         dumps: Vec::new(),
         queries: Vec::new(),
         packets: Vec::new(),
     })
+}
+
+/// `3s`, or `3s:` before a title.
+fn parse_pause(word: &Word<'_>) -> Result<Duration, ParseError> {
+    let seconds = word.text.trim_end_matches(':').strip_suffix('s').and_then(|text| text.parse().ok());
+    seconds.map(Duration::from_secs).ok_or_else(|| word.expected("seconds, as in `3s`"))
 }
 
 /// Adds what a section expects to the step. False when there is no such section.

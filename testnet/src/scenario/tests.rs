@@ -21,15 +21,16 @@ fn errors_say_where_and_what() {
         ("# t\n--- apply\n", "x:2:5: expected `objects` as the first step, found `apply`"),
         (
             "# t\n--- facts\nnode a 1.2.3 10.0.0.0/8\n--- objects\n",
-            "x:3:8: expected the node's IPv4 address, found `1.2.3`",
+            "x:3:8: expected the node's addresses, found `1.2.3`",
         ),
         (
             "# t\n--- facts\nnode a 1.2.3.4 # x\n--- objects\n",
-            "x:3:15: expected the node's pod network, found the end of the line",
+            "x:3:15: expected the node's pod networks, found the end of the line",
         ),
         (
             "# t\n--- facts\nnodes\n--- objects\n",
-            "x:3:1: expected `node`, `namespace`, `cluster-cidr`, `service-cidr`, `domain` or `dns`, found `nodes`",
+            "x:3:1: expected `node`, `namespace`, `cluster-cidr`, `service-cidr`, `detect-local`, `masquerade-all`, \
+             `nodeport-addresses`, `domain` or `dns`, found `nodes`",
         ),
         (
             &format!("{HEAD}--- forwarding worker-3\n"),
@@ -46,7 +47,7 @@ fn errors_say_where_and_what() {
         (&format!("{HEAD}--- packets\n\n  10.244.1.5 => tcp\n"), "x:6:14: expected `->`, found `=>`"),
         (
             &format!("{HEAD}--- packets\nworker-1 -> icmp\n"),
-            "x:5:13: expected `tcp`, `udp` or `late-rst`, found `icmp`",
+            "x:5:13: expected `tcp`, `udp`, `sctp`, `udp-fragments`, `late-rst` or `late-fin`, found `icmp`",
         ),
         (
             &format!("{HEAD}--- packets\nworker-1 -> tcp 10.96.0.1 => drop\n"),
@@ -54,11 +55,38 @@ fn errors_say_where_and_what() {
         ),
         (
             &format!("{HEAD}--- packets\nworker-1 -> tcp 10.96.0.1:80 => dorp\n"),
-            "x:5:33: expected `reject`, `drop`, `local` or targets as ADDRESS:PORT [masq] joined by `|`, found `dorp`",
+            "x:5:33: expected `reject`, `drop`, `local`, `pass`, `refused-by` a target, or targets as ADDRESS:PORT [masq] \
+             joined by `|`, with `sticky` or `kept` in front for one of them, found `dorp`",
         ),
         (
             &format!("{HEAD}--- packets\nworker-1 -> tcp 10.96.0.1:80 => drop masq\n"),
             "x:5:38: expected the end of the line, found `masq`",
+        ),
+        (
+            &format!("{HEAD}--- packets\noutside via worker-3 -> tcp 10.96.0.1:80 => drop\n"),
+            "x:5:13: expected the name of a node, found `worker-3`",
+        ),
+        (
+            &format!("{HEAD}--- packets\noutside 10.244.1.5 -> tcp 10.96.0.1:80 => drop\n"),
+            "x:5:9: expected an address outside of the cluster, found `10.244.1.5`",
+        ),
+        (
+            &format!("{HEAD}--- packets\noutside -> tcp 10.96.0.1:80 => drop\n"),
+            "x:5:16: expected a node's address, or `via NODE` before the `->`, found `10.96.0.1:80`",
+        ),
+        (
+            &format!("{HEAD}--- packets\n10.244.1.5 -> tcp [fd00::1]:80 => drop\n"),
+            "x:5:19: expected a destination of the sender's family, found `[fd00::1]:80`",
+        ),
+        (
+            &format!("{HEAD}--- packets\n10.244.1.5 -> tcp 10.96.0.1:80 => sticky\n"),
+            "x:5:41: expected a target as ADDRESS:PORT, found the end of the line",
+        ),
+        (&format!("{HEAD}--- wait 3\n"), "x:4:10: expected seconds, as in `3s`, found `3`"),
+        (&format!("{HEAD}--- restart\nfoo\n"), "x:5:1: expected a section, found `foo`"),
+        (
+            "# t\n--- facts\ndetect-local PodCIDR\n--- objects\n",
+            "x:3:14: expected `ClusterCIDR`, `NodeCIDR`, `BridgeInterface` or `InterfaceNamePrefix`, found `PodCIDR`",
         ),
         (
             &format!("{HEAD}--- dns\na.b AX => NODATA\n"),
@@ -75,7 +103,8 @@ fn errors_say_where_and_what() {
         ),
         (
             &format!("{HEAD}{service}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\n"),
-            "x:9:1: expected v1 Service, Node or Namespace, or discovery.k8s.io/v1 EndpointSlice, found `v1 Pod`",
+            "x:9:1: expected v1 Service, Node or Namespace, discovery.k8s.io/v1 EndpointSlice or networking.k8s.io/v1 \
+             ServiceCIDR, found `v1 Pod`",
         ),
     ];
     for (text, message) in cases {
@@ -99,6 +128,51 @@ fn errors_in_yaml_keep_their_line() {
     assert_eq!(error(&text), message);
     let text = format!("{HEAD}\n---\nkind: [\n");
     assert!(error(&text).starts_with("x:6:"), "{}", error(&text));
+}
+
+/// What is said of a cluster of both families.
+const DUAL: &str = "# t\n--- facts\nnode a 172.18.0.2,fd00:18::2 10.244.1.0/24,fd00:10:244:1::/64 zone=z\n\
+    service-cidr 10.96.0.0/16 fd00:10:96::/112\ncluster-cidr 10.244.0.0/16 fd00:10:244::/48\n\
+    detect-local ClusterCIDR\nmasquerade-all\nnodeport-addresses 172.18.0.0/24\n--- objects\n--- packets\n";
+
+#[test]
+fn packet_lines_print_as_they_are_read() {
+    let lines = [
+        ("fd00:10:244:1::5 -> tcp [fd00:10:96::1]:80 => [fd00:10:244:1::6]:9898 masq", ""),
+        ("[fd00:10:244:1::5]:4000 -> udp [fd00:10:96::1]:80 => pass", ""),
+        ("a -> sctp [fd00:10:96::1]:80 => refused-by [fd00:10:244:1::6]:9898", ""),
+        ("a:4000 -> udp 10.96.0.1:53 => kept 10.244.1.6:53", ""),
+        (
+            "outside 198.51.100.7:4000 via a -> udp 172.18.0.2:30053 => sticky 10.244.1.6:53 | 10.244.1.7:53",
+            "",
+        ),
+        (
+            "outside -> tcp 172.18.0.2:30080 => drop",
+            "outside 192.0.2.1 via a -> tcp 172.18.0.2:30080 => drop",
+        ),
+        (
+            "outside via a -> tcp [2001:db8::7]:80 => drop",
+            "outside 2001:db8::1 via a -> tcp [2001:db8::7]:80 => drop",
+        ),
+        (
+            "outside via a -> udp-fragments 10.96.0.1:53 => local",
+            "outside 192.0.2.1 via a -> udp-fragments 10.96.0.1:53 => local",
+        ),
+    ];
+    for (line, printed) in lines {
+        let scenario = Scenario::parse("x", &format!("{DUAL}{line}\n")).unwrap();
+        let printed = if printed.is_empty() { line } else { printed };
+        assert_eq!(scenario.steps[0].packets[0].to_string(), printed);
+    }
+}
+
+#[test]
+fn a_step_may_be_silence_or_a_restart() {
+    let text = format!("{DUAL}--- wait 3s: the memory ends\n--- restart\n");
+    let scenario = Scenario::parse("x", &text).unwrap();
+    let steps: Vec<_> = scenario.steps.iter().map(|step| (step.pause.as_secs(), step.restart)).collect();
+    assert_eq!(steps, [(0, false), (3, false), (0, true)]);
+    assert_eq!(scenario.steps[1].title, "the memory ends");
 }
 
 #[test]

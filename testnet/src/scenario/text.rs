@@ -67,6 +67,11 @@ impl<'a> Word<'a> {
     pub(super) fn parse<T: FromStr>(&self, what: &str) -> Result<T, ParseError> {
         self.text.parse().map_err(|_| self.expected(what))
     }
+
+    /// Several of them joined by commas.
+    pub(super) fn parse_list<T: FromStr>(&self, what: &str) -> Result<Vec<T>, ParseError> {
+        self.text.split(',').map(|part| part.parse().map_err(|_| self.expected(what))).collect()
+    }
 }
 
 impl<'a> Words<'a> {

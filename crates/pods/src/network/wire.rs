@@ -4,15 +4,14 @@
 //! Nothing leaves the wire: what is not for a node or for the gateway itself is answered "unreachable", so that
 //! a pod's attempt to reach the outside fails at once and does not hang.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ipnet::Ipv4Net;
-use netlink_packet_route::address::AddressScope;
+use ipnet::IpNet;
 
 use super::link::{self, End};
 use super::route::{self, Next};
-use super::{Error, Rtnetlink, sysctl};
+use super::{Error, Rtnetlink, node};
 use crate::namespace;
 
 /// The bridge's name.
@@ -25,19 +24,26 @@ pub const NODE_INTERFACE: &str = "eth0";
 ///
 /// # Errors
 /// The step that the kernel refused.
-pub fn create(gateway: Ipv4Net) -> Result<(), Error> {
+pub fn create(gateway: impl Into<IpNet>) -> Result<(), Error> {
     let mut netlink = Rtnetlink::open()?;
     link::quiet_ipv6()?;
     link::set_up(&mut netlink, "lo")?;
-    let bridge = link::create_bridge(&mut netlink, BRIDGE)?;
-    route::add_address(&mut netlink, bridge, gateway, AddressScope::Universe)?;
-    route::set_route(&mut netlink, Ipv4Net::default(), &Next::Unreachable, None)?;
+    link::create_bridge(&mut netlink, BRIDGE)?;
+    add_gateway(gateway)
+}
+
+/// Makes the bridge the gateway of one more subnet: of the other family.
+///
+/// # Errors
+/// The step that the kernel refused.
+pub fn add_gateway(gateway: impl Into<IpNet>) -> Result<(), Error> {
+    let gateway = gateway.into();
+    let mut netlink = Rtnetlink::open()?;
+    let bridge = netlink.link_index(BRIDGE)?;
+    node::place(&mut netlink, bridge, gateway)?;
+    route::set_route(&mut netlink, node::everywhere(gateway), &Next::Unreachable, None)?;
     // Without forwarding the kernel drops in silence; with it, the route above answers.
-    sysctl::set("net/ipv4/ip_forward", "1")?;
-    for scope in ["all", "default", BRIDGE] {
-        sysctl::set(&format!("net/ipv4/conf/{scope}/send_redirects"), "0")?;
-    }
-    Ok(())
+    node::be_router(gateway, BRIDGE)
 }
 
 /// A node's place on the wire.
@@ -46,9 +52,9 @@ pub struct Port {
     /// Interface name on the bridge: at most 15 bytes, unique on this wire.
     pub name: String,
     /// The node's address, which it gives itself ([`super::node::configure`]).
-    pub node: Ipv4Addr,
+    pub node: IpAddr,
     /// The subnet of the node's pods: what the gateway sends to them goes by way of the node.
-    pub pods: Ipv4Net,
+    pub pods: IpNet,
 }
 
 /// Plugs a node in: a veth pair with the port on the bridge and `eth0`, up, in the node's network namespace,
@@ -70,6 +76,16 @@ pub fn attach(port: &Port, namespace: BorrowedFd<'_>) -> Result<(), Error> {
     link::wait_until_usable(&mut in_node, NODE_INTERFACE)?;
     link::wait_until_usable(&mut netlink, port)?;
     route::set_route(&mut netlink, *pods, &Next::Gateway(bridge, *node), None)
+}
+
+/// Routes further pods of a node that is plugged in, those of the other family.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn set_pod_route(pods: impl Into<IpNet>, node: impl Into<IpAddr>) -> Result<(), Error> {
+    let mut netlink = Rtnetlink::open()?;
+    let bridge = netlink.link_index(BRIDGE)?;
+    route::set_route(&mut netlink, pods.into(), &Next::Gateway(bridge, node.into()), None)
 }
 
 /// A socket in the node's namespace, and the namespace prepared for its first interface.

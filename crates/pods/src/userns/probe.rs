@@ -96,7 +96,7 @@ fn bridge() -> Result<String, String> {
     let gateway = ipnet::Ipv4Net::new([172, 18, 0, 1].into(), 24).map_err(|error| error.to_string())?;
     wire::create(gateway).map_err(|error| format!("{}; load the kernel module bridge", chain(&error)))?;
     let here = crate::namespace::own_network().map_err(|error| chain(&error))?;
-    let port = wire::Port { name: "probe".to_owned(), node: [172, 18, 0, 2].into(), pods: POD_SUBNET };
+    let port = wire::Port { name: "probe".to_owned(), node: [172, 18, 0, 2].into(), pods: POD_SUBNET.into() };
     wire::attach(&port, here.as_fd())
         .map_err(|error| format!("{}; load the kernel module veth", chain(&error)))?;
     Ok("created".to_owned())

@@ -79,7 +79,8 @@ impl Cluster {
         tokio::spawn(async move {
             control_plane.serve(listener, Arc::new(Dialer), std::future::pending()).await.expect("serves");
         });
-        let port = wire::Port { name: "worker-1".to_owned(), node: ADDRESS, pods: config.pod_cidr };
+        let port =
+            wire::Port { name: "worker-1".to_owned(), node: ADDRESS.into(), pods: config.pod_cidr.into() };
         let cluster = Self { client, config, port, node: None.into(), folder };
         cluster.start_node();
         cluster

@@ -40,7 +40,8 @@ impl Wire {
 
     /// Joins the network namespace of the node's process `pid` to the bridge.
     pub(crate) fn attach(&self, node: &NodeConfig, pid: u32) -> anyhow::Result<()> {
-        let port = Port { name: node.name.clone(), node: node.address.addr(), pods: node.pod_cidr };
+        let port =
+            Port { name: node.name.clone(), node: node.address.addr().into(), pods: node.pod_cidr.into() };
         let attached = self.thread.run(move || -> anyhow::Result<()> {
             let namespace = pods::namespace::network_of(pid)?;
             Ok(network::wire::attach(&port, namespace.as_fd())?)
