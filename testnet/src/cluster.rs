@@ -6,9 +6,9 @@
 //!
 //! # fn main() -> Result<(), testnet::cluster::Error> {
 //! let cluster = Cluster::start(&Facts::default())?;
-//! let server = cluster.pod(std::net::Ipv4Addr::new(10, 244, 2, 15))?;
+//! let server = cluster.pod("10.244.2.15".parse().unwrap())?;
 //! server.listen(services::Protocol::Tcp, 9898)?;
-//! let client = cluster.pod(std::net::Ipv4Addr::new(10, 244, 1, 5))?;
+//! let client = cluster.pod("10.244.1.5".parse().unwrap())?;
 //! let heard = client.run(|| probe::tcp("10.244.2.15:9898".parse().unwrap(), probe::PATIENCE))?;
 //! # Ok(())
 //! # }
@@ -165,8 +165,7 @@ impl Cluster {
     ///
     /// # Errors
     /// No node has such pods, or the kernel refused a step.
-    pub fn pod(&self, address: impl Into<IpAddr>) -> Result<Pod, Error> {
-        let address = address.into();
+    pub fn pod(&self, address: IpAddr) -> Result<Pod, Error> {
         let node = self.nodes.iter().find(|node| node.facts().has_pod(address));
         node.ok_or(Error::Nowhere(address))?.pod(address)
     }
@@ -176,9 +175,9 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such node, or the kernel refused a step.
-    pub fn outside(&self, address: impl Into<IpAddr>, entry: &str) -> Result<Pod, Error> {
+    pub fn outside(&self, address: IpAddr, entry: &str) -> Result<Pod, Error> {
         let node = self.node(entry).ok_or_else(|| Error::NoNode(entry.to_owned()))?;
-        self.outside.client(self, address.into(), node)
+        self.outside.client(self, address, node)
     }
 
     /// Listens on an address, in the pod or node that has it or else beyond the wire, and answers each client with both

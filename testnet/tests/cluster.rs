@@ -47,7 +47,7 @@ fn server(cluster: &Cluster, protocol: Protocol) -> SocketAddr {
 }
 
 fn client(cluster: &Cluster) -> Pod {
-    cluster.pod(CLIENT).expect("a pod")
+    cluster.pod(CLIENT.into()).expect("a pod")
 }
 
 fn pods_hear_each_other(cluster: &Cluster) {
@@ -70,7 +70,7 @@ fn nodes_speak_with_their_own_address(cluster: &Cluster) {
 
 fn closed_port_is_refused(cluster: &Cluster) {
     let address = SocketAddr::new(SERVER.into(), 1);
-    cluster.pod(SERVER).expect("a pod");
+    cluster.pod(SERVER.into()).expect("a pod");
     let answers = client(cluster).run(move || [probe::tcp(address, PATIENCE), probe::udp(address, PATIENCE)]);
     for answer in answers.expect("a pod") {
         assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
@@ -139,7 +139,7 @@ fn outside_enters_by_any_node(cluster: &Cluster) {
     cluster.listen(Protocol::Udp, fragments).expect("a listener");
     let address = Ipv4Addr::new(192, 0, 2, 1);
     for entry in ["worker-1", "worker-2"] {
-        let client = cluster.outside(address, entry).expect("a client");
+        let client = cluster.outside(address.into(), entry).expect("a client");
         let answers =
             client.run(move || [probe::tcp(server, PATIENCE), probe::fragments(fragments, PATIENCE)]);
         for answer in answers.expect("a pod") {
@@ -149,7 +149,7 @@ fn outside_enters_by_any_node(cluster: &Cluster) {
     }
     let elsewhere: SocketAddr = "203.0.113.7:80".parse().expect("an address");
     cluster.listen(Protocol::Tcp, elsewhere).expect("a listener beyond the wire");
-    for client in [cluster.outside(Ipv4Addr::new(192, 0, 2, 3), "worker-1"), cluster.pod(CLIENT)] {
+    for client in [cluster.outside([192, 0, 2, 3].into(), "worker-1"), cluster.pod(CLIENT.into())] {
         let client = client.expect("a client");
         let Answer::Heard(heard) = client.run(move || probe::tcp(elsewhere, PATIENCE)).expect("a pod") else {
             panic!("{elsewhere} does not hear {}", client.address());

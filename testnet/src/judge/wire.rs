@@ -112,7 +112,7 @@ fn clients(cluster: &Cluster) -> Result<Vec<Pod>, Error> {
         });
         v4.next()
     };
-    let pods = cluster.nodes().iter().filter_map(address).map(|address| cluster.pod(address));
+    let pods = cluster.nodes().iter().filter_map(address).map(|address| cluster.pod(address.into()));
     Ok(pods.collect::<Result<_, _>>()?)
 }
 
