@@ -8,6 +8,7 @@ mod attribute;
 mod batch;
 mod error;
 mod faults;
+mod listener;
 mod socket;
 mod wire;
 
@@ -15,5 +16,6 @@ pub(crate) use attribute::{Attributes, Writer};
 pub(crate) use batch::{APPEND, Batch, CREATE, DUMP, Header, Received, messages, request};
 pub use error::Error;
 pub use faults::{Call, Faults};
+pub(crate) use listener::Listener;
 pub(crate) use socket::Socket;
 pub use wire::Wire;

@@ -28,7 +28,7 @@ mod transaction;
 mod tests;
 
 pub(crate) use family::IPV4;
-pub(crate) use message::Layout;
+pub(crate) use message::{Layout, NEWGEN, SUBSYSTEM};
 pub(crate) use plan::Plan;
 pub(crate) use probe::can_own;
 pub use probe::{Capabilities, Feature, cleanup, probe};

@@ -6,6 +6,7 @@
 //! on. Synchronous, spawns nothing, never touches another table.
 
 mod error;
+mod monitor;
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use services::Protocol;
 
 pub use error::Error;
+pub use monitor::{Closer, Edit, Monitor};
 
 use crate::forwarding_table::{ForwardingTable, FrontendKey, TableChanges};
 use crate::netlink::{Faults, Socket};
@@ -86,6 +88,22 @@ impl Reconciler {
         // The kernel doubles what is asked for.
         self.socket = Socket::open_small(bytes / 2).map_err(Error::Open)?;
         Ok(self)
+    }
+
+    /// The same without owning its tables, as on kernels before 6.9: other programs can change them.
+    #[must_use]
+    pub fn without_ownership(mut self) -> Self {
+        self.layout.owned = false;
+        self
+    }
+
+    /// What notices that others change our tables; `None` where nobody can. For another thread of this one's network
+    /// namespace, which then has [`Reconciler::verify`] called.
+    ///
+    /// # Errors
+    /// When the kernel's notifications cannot be had.
+    pub fn monitor(&self) -> Result<Option<(Monitor, Closer)>, Error> {
+        if self.is_owner() { Ok(None) } else { Monitor::open(&[self.socket.port()]).map(Some) }
     }
 
     /// Brings the kernel to `table`, given what was touched since the last sync.

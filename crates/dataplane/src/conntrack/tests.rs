@@ -29,7 +29,10 @@ fn table(flows: Vec<Flow>) -> Conntrack {
     Conntrack::over(Box::new(dumps), Box::new(Generated::new(0, |_| unreachable!())))
 }
 
-fn sweep(frontends: &[(&str, &[&str])]) -> Sweep {
+/// Frontends with their endpoints.
+type Frontends<'a> = &'a [(&'a str, &'a [&'a str])];
+
+fn sweep(frontends: Frontends<'_>) -> Sweep {
     let endpoints = |list: &[&str]| list.iter().map(|text| socket(text)).collect::<Vec<_>>();
     Sweep::of(frontends.iter().map(|(frontend, list)| (key(Protocol::Udp, frontend), endpoints(list))))
 }
@@ -50,7 +53,7 @@ fn only_flows_to_endpoints_in_no_list_are_cut() {
         udp("192.0.2.7:4001", "172.18.0.2:30053", "10.244.2.2:53"),
         udp("192.0.2.7:4002", "172.18.0.2:30053", "10.244.3.2:53"),
     ];
-    let cases: [(&str, &[(&str, &[&str])], usize, usize); 5] = [
+    let cases: [(&str, Frontends<'_>, usize, usize); 5] = [
         ("left", &[("10.96.1.1:53", &["10.244.1.2:53"])], 2, 1),
         ("none is left", &[("10.96.1.1:53", &[])], 3, 1),
         ("IPv6", &[("[fd00:96::1]:53", &["[fd00::2]:53"])], 1, 1),

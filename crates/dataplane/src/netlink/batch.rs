@@ -168,9 +168,6 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
-    /// The socket that it is an answer to, or whose doing it tells of.
-    #[allow(dead_code, reason = "the monitor of the table tells foreign transactions by it")]
-    pub(crate) port: u32,
     pub(crate) body: &'a [u8],
 }
 
@@ -209,7 +206,7 @@ impl<'a> Iterator for Messages<'a> {
         let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let (length, sequence) = (word(0) as usize, word(8));
         let body = self.rest.get(NLMSG_HEADER..length)?;
-        let received = Received { kind: half(4), flags: half(6), sequence, port: word(12), body };
+        let received = Received { kind: half(4), flags: half(6), sequence, body };
         self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(received)
     }

@@ -47,6 +47,16 @@ impl Error {
         Self::Socket { step, cause: cause.into() }
     }
 
+    /// A subscription could not be read.
+    pub(crate) fn receiving(cause: io::Error) -> Self {
+        Self::socket("read notifications", cause)
+    }
+
+    /// There is no pipe to be had.
+    pub(crate) fn pipe(cause: io::Error) -> Self {
+        Self::socket("make a pipe", cause)
+    }
+
     pub(crate) fn refused(object: impl Into<String>, code: i32) -> Self {
         Self::Refused { object: object.into(), cause: io::Error::from_raw_os_error(code) }
     }

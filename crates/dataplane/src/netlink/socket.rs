@@ -76,7 +76,6 @@ impl Socket {
     }
 
     /// The number by which the kernel knows the socket.
-    #[allow(dead_code, reason = "the monitor of the table tells our own transactions by it")]
     pub(crate) fn port(&self) -> u32 {
         self.port
     }

@@ -20,6 +20,8 @@ pub(super) const GETSET: u16 = 10;
 pub(super) const NEWSETELEM: u16 = 12;
 pub(super) const GETSETELEM: u16 = 13;
 pub(super) const DELSETELEM: u16 = 14;
+/// Ends the notifications of a transaction.
+pub(crate) const NEWGEN: u16 = 15;
 
 pub(super) const NFTA_TABLE_NAME: u16 = 1;
 pub(super) const NFTA_TABLE_FLAGS: u16 = 2;

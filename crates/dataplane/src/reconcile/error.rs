@@ -17,4 +17,7 @@ pub enum Error {
     /// A transaction failed.
     #[error("writing table sluice failed")]
     Write(#[source] netlink::Error),
+    /// Others' edits of our tables cannot be noticed.
+    #[error("changes that others make to table sluice cannot be heard")]
+    Monitor(#[source] netlink::Error),
 }

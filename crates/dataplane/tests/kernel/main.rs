@@ -10,6 +10,7 @@ mod objects;
 mod conntrack;
 mod listing;
 mod load;
+mod monitor;
 mod restart;
 mod trace;
 mod traffic;
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         trace::a_packet_is_followed_to_its_endpoint,
         trace::a_refused_packet_shows_where_it_ended,
         trace::elements_are_shown_as_nft_would,
+        monitor::edits_by_others_are_noticed_and_repaired,
+        monitor::our_own_transactions_and_others_tables_are_no_edits,
+        monitor::a_rival_is_called_one_and_does_not_keep_us_busy,
         traffic::connections_reach_every_endpoint_and_come_back,
         traffic::refuses_at_once_and_drops_silently,
         traffic::nothing_for_the_service_subnet_leaves_the_node,

@@ -14,7 +14,7 @@ use crate::node::{Pod, set_up};
 use crate::objects::Proxy;
 
 /// Whether `nft` takes the script. Without one the test cannot run.
-fn nft(script: &str) -> bool {
+pub(crate) fn nft(script: &str) -> bool {
     let Ok(mut child) = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn() else {
         skip("nft is not installed");
     };
