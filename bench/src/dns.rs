@@ -9,7 +9,7 @@ mod servers;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use dns::answer::{Context, Transport, answer};
@@ -201,12 +201,12 @@ fn answers(cluster: Cluster) -> Result<()> {
         let packets = workload.packets(cluster, PACKETS_MAX)?;
         let mut buffer = [0; 4096];
         let mut pass = || {
-            let start = Instant::now();
+            let start = running_ns();
             for packet in &packets {
                 let context = Context { transport: Transport::Udp, synced: true, rotation: 7 };
                 black_box(answer(&zone, black_box(packet), context, &mut buffer));
             }
-            start.elapsed().as_secs_f64() * 1e9 / packets.len() as f64
+            (running_ns() - start) / packets.len() as f64
         };
         rows.push(vec![
             workload.title().to_owned(),
@@ -216,6 +216,12 @@ fn answers(cluster: Cluster) -> Result<()> {
     println!("\n{} Services × {} endpoints\n", cluster.services, cluster.endpoints);
     print_table(&["question", "answer alone"], &rows);
     Ok(())
+}
+
+/// What this thread has run so far, in nanoseconds.
+fn running_ns() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// One object on each line, for another server's API.

@@ -137,7 +137,7 @@ impl Generator {
             }
             if self.batch.receive(self.socket.as_fd(), false).is_ok() {
                 let now = start.elapsed();
-                self.batch.answer_each(|answer, _, _| {
+                self.batch.answer_each(|answer, _| {
                     if let [high, low, ..] = *answer {
                         taken.push(now.saturating_sub(due[usize::from(u16::from_be_bytes([high, low]))]));
                     }

@@ -61,7 +61,7 @@ impl Target {
         let work = move || {
             let mut batch = Batch::new();
             while batch.receive(socket.as_fd(), true).is_ok() {
-                batch.answer_each(|query, _, room| {
+                batch.answer_each(|query, room| {
                     room[..query.len()].copy_from_slice(query);
                     query.len()
                 });

@@ -19,11 +19,11 @@ mod srv;
 
 pub use complete::complete;
 pub(crate) use complete::target_query;
-use locate::locate;
+use locate::{locate, service_labels};
 use respond::Responder;
 
 use crate::message::{Query, Refusal, Writer, parse_query, rcode, refuse, rtype};
-use crate::zone::Zone;
+use crate::zone::{Probe, ServiceRecords, Suffix, Zone};
 
 /// UDP payload without EDNS (RFC 1035 §2.3.4).
 const PLAIN_UDP_BYTES: usize = 512;
@@ -64,24 +64,74 @@ pub enum Outcome {
 
 /// Answers one query from the zone into `buffer`.
 pub fn answer(zone: &Zone, packet: &[u8], context: Context, buffer: &mut [u8]) -> Outcome {
-    let query = match parse_query(packet) {
-        Ok(query) => query,
-        Err(Refusal::Silent) => return Outcome::Silent,
-        Err(Refusal::Reply { rcode, question_end }) => {
-            return refuse(packet, rcode, question_end, buffer).map_or(Outcome::Silent, Outcome::Reply);
+    let question = [Some(Question::read(zone, packet))];
+    let [service] = look_up(zone, &question);
+    let [question] = question;
+    question.map_or(Outcome::Silent, |question| question.answer(service, context, buffer))
+}
+
+/// A packet, read, with the zone of ours that its name is in: what can be known before anything is looked up.
+pub(crate) struct Question<'z, 'q> {
+    zone: &'z Zone,
+    packet: &'q [u8],
+    query: Result<Query<'q>, Refusal>,
+    suffix: Option<&'z Suffix>,
+}
+
+/// The Services that a batch of questions is about.
+pub(crate) fn look_up<'z, const N: usize>(
+    zone: &'z Zone,
+    questions: &[Option<Question<'z, '_>>; N],
+) -> [Option<&'z ServiceRecords>; N] {
+    let mut probes: [Probe<'z, '_>; N] = std::array::from_fn(|index| {
+        Probe::new(questions[index].as_ref().map_or(&[], Question::service_labels))
+    });
+    zone.look_up(&mut probes);
+    probes.map(|probe| probe.found())
+}
+
+impl<'z, 'q> Question<'z, 'q> {
+    /// Reads a packet.
+    pub(crate) fn read(zone: &'z Zone, packet: &'q [u8]) -> Self {
+        let query = parse_query(packet);
+        let suffix = query.as_ref().ok().and_then(|query| locate::suffix_of(zone.config(), &query.name));
+        Self { zone, packet, query, suffix }
+    }
+
+    fn service_labels(&self) -> &[u8] {
+        match (&self.query, self.suffix) {
+            (Ok(query), Some(suffix)) => service_labels(suffix, &query.name),
+            _ => &[],
         }
-    };
-    if let Some(code) = refused(&query) {
-        return reply_code(&query, context.transport, code, buffer);
     }
-    let Some(suffix) = locate::suffix_of(zone.config(), &query.name) else { return Outcome::Forward };
-    let found = locate(zone, suffix, &query.name);
-    if found.is_missing() && suffix.fallthrough && context.synced {
-        return Outcome::Forward;
+
+    /// Answers it into `buffer`. `service` is what [`look_up`] found for it.
+    pub(crate) fn answer(
+        &self,
+        service: Option<&'z ServiceRecords>,
+        context: Context,
+        buffer: &mut [u8],
+    ) -> Outcome {
+        let query = match &self.query {
+            Ok(query) => query,
+            Err(Refusal::Silent) => return Outcome::Silent,
+            Err(Refusal::Reply { rcode, question_end }) => {
+                return refuse(self.packet, *rcode, *question_end, buffer)
+                    .map_or(Outcome::Silent, Outcome::Reply);
+            }
+        };
+        if let Some(code) = refused(query) {
+            return reply_code(query, context.transport, code, buffer);
+        }
+        let Some(suffix) = self.suffix else { return Outcome::Forward };
+        let found = locate(self.zone, suffix, &query.name, service);
+        if found.is_missing() && suffix.fallthrough && context.synced {
+            return Outcome::Forward;
+        }
+        let size = size_max(query, context.transport);
+        let Some(writer) = Writer::start(query, size, buffer) else { return Outcome::Silent };
+        Responder::new(self.zone, query, context, writer).respond(suffix, found)
     }
-    let size = size_max(&query, context.transport);
-    let Some(writer) = Writer::start(&query, size, buffer) else { return Outcome::Silent };
-    Responder::new(zone, &query, context, writer).respond(suffix, found)
 }
 
 /// The code for queries that are understood and not served, whatever their name.

@@ -1,6 +1,6 @@
 //! `recvmmsg` and `sendmmsg` over buffers that are allocated once: the only unsafe code of the crate.
 //!
-//! Public because the measuring of the server (`examples/throughput.rs`) must use the very same system calls.
+//! Public because the measuring of the server (`bench`) must use the very same system calls.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,25 +9,34 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Packets in one batch: beyond 16 nothing more is gained.
 pub const BATCH: usize = 16;
-/// Largest query taken. Larger datagrams are cut by the kernel and refused by the reader.
-const QUERY_BYTES: usize = 2048;
+/// Largest query taken: more than we say that we take. Larger datagrams are cut by the kernel and refused by the reader.
+/// An odd number of cache lines, so that the beginnings of a batch's queries do not compete for the same sets.
+const QUERY_BYTES: usize = 21 * 64;
 /// Largest answer given over UDP, whatever the client says it can take.
 const ANSWER_BYTES: usize = 4096;
 
-/// One packet's room: the query, its sender, the answer.
-struct Slot {
-    query: [u8; QUERY_BYTES],
-    query_length: usize,
-    peer: libc::sockaddr_storage,
+/// A received packet, but for its bytes.
+#[derive(Clone, Copy)]
+struct Arrival {
+    length: usize,
     peer_length: libc::socklen_t,
-    answer: [u8; ANSWER_BYTES],
-    answer_length: usize,
 }
 
-/// A batch of packets with their answers.
+/// An answer: to which packet, and where its bytes are.
+#[derive(Clone, Copy)]
+struct Reply {
+    to: usize,
+    start: usize,
+    length: usize,
+}
+
+/// A batch of packets with their answers. Answers stand one behind the other, so that small ones take little cache.
 pub struct Batch {
-    slots: Box<[Slot]>,
-    received: usize,
+    queries: Box<[[u8; QUERY_BYTES]]>,
+    peers: Box<[libc::sockaddr_storage]>,
+    arrivals: Vec<Arrival>,
+    answers: Box<[u8]>,
+    replies: Vec<Reply>,
 }
 
 /// Packet headers for one system call.
@@ -44,15 +53,14 @@ impl Batch {
     /// Allocates the buffers.
     #[must_use]
     pub fn new() -> Self {
-        let slot = || Slot {
-            query: [0; QUERY_BYTES],
-            query_length: 0,
-            peer: zeroed_address(),
-            peer_length: 0,
-            answer: [0; ANSWER_BYTES],
-            answer_length: 0,
-        };
-        Self { slots: (0..BATCH).map(|_| slot()).collect(), received: 0 }
+        Self {
+            queries: vec![[0; QUERY_BYTES]; BATCH].into(),
+            peers: vec![zeroed_address(); BATCH].into(),
+            arrivals: Vec::with_capacity(BATCH),
+            // Room for the largest answers to all; pages that are never written cost nothing.
+            answers: vec![0; BATCH * ANSWER_BYTES].into(),
+            replies: Vec::with_capacity(BATCH),
+        }
     }
 
     /// Waits for at least one packet and takes all that are there, up to a batch. With `wait` false it returns 0 when
@@ -62,17 +70,20 @@ impl Batch {
     /// What `recvmmsg` reports, EINTR included.
     #[allow(unsafe_code, reason = "system call with pointers")]
     pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
+        self.arrivals.clear();
+        self.replies.clear();
         let (mut headers, mut buffers) = blank();
-        for ((slot, header), buffer) in self.slots.iter_mut().zip(&mut headers).zip(&mut buffers) {
-            *buffer = libc::iovec { iov_base: slot.query.as_mut_ptr().cast(), iov_len: QUERY_BYTES };
-            header.msg_hdr.msg_name = (&raw mut slot.peer).cast();
+        let places = self.queries.iter_mut().zip(self.peers.iter_mut());
+        for ((query, peer), (header, buffer)) in places.zip(headers.iter_mut().zip(&mut buffers)) {
+            *buffer = libc::iovec { iov_base: query.as_mut_ptr().cast(), iov_len: QUERY_BYTES };
+            header.msg_hdr.msg_name = (&raw mut *peer).cast();
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_hdr.msg_iov = buffer;
             header.msg_hdr.msg_iovlen = 1;
         }
         let flags = if wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
-        // SAFETY: every header points to its own slot's buffers, which live and stay in place during the call, with
-        // their true sizes; the kernel writes within them and into the headers.
+        // SAFETY: every header points to its own buffers of this batch, which live and stay in place during the call,
+        // with their true sizes; the kernel writes within them and into the headers.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -82,21 +93,26 @@ impl Batch {
                 std::ptr::null_mut(),
             )
         };
-        self.received = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (slot, header) in self.slots.iter_mut().zip(&headers[..self.received]) {
-            slot.query_length = (header.msg_len as usize).min(QUERY_BYTES);
-            slot.peer_length = header.msg_hdr.msg_namelen;
-            slot.answer_length = 0;
-        }
-        Ok(self.received)
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        self.arrivals.extend(headers.iter().take(count).map(|header| Arrival {
+            length: (header.msg_len as usize).min(QUERY_BYTES),
+            peer_length: header.msg_hdr.msg_namelen,
+        }));
+        Ok(count)
     }
 
-    /// Calls `answer` for every packet with the query, its sender and room for the answer; it returns the answer's length,
-    /// 0 for none.
-    pub fn answer_each(&mut self, mut answer: impl FnMut(&[u8], &Peer<'_>, &mut [u8]) -> usize) {
-        for slot in &mut self.slots[..self.received] {
-            let peer = Peer(&slot.peer);
-            slot.answer_length = answer(&slot.query[..slot.query_length], &peer, &mut slot.answer);
+    /// The packets received, and the answers to them, of which there are none yet.
+    pub fn split(&mut self) -> (Received<'_>, Replies<'_>) {
+        self.replies.clear();
+        let Self { queries, peers, arrivals, answers, replies } = self;
+        (Received { queries, peers, arrivals }, Replies { answers, replies, used: 0 })
+    }
+
+    /// Calls `answer` for every packet with the query and room for the answer; it returns the answer's length, 0 for none.
+    pub fn answer_each(&mut self, mut answer: impl FnMut(&[u8], &mut [u8]) -> usize) {
+        let (received, mut replies) = self.split();
+        for (index, packet) in (0..BATCH).map_while(|index| received.packet(index)).enumerate() {
+            replies.write(index, |room| answer(packet, room));
         }
     }
 
@@ -104,21 +120,20 @@ impl Batch {
     #[allow(unsafe_code, reason = "system call with pointers")]
     pub fn send(&mut self, socket: BorrowedFd<'_>) {
         let (mut headers, mut buffers) = blank();
-        let mut count = 0;
-        for slot in self.slots[..self.received].iter_mut().filter(|slot| slot.answer_length > 0) {
-            buffers[count] =
-                libc::iovec { iov_base: slot.answer.as_mut_ptr().cast(), iov_len: slot.answer_length };
-            headers[count].msg_hdr.msg_name = (&raw mut slot.peer).cast();
-            headers[count].msg_hdr.msg_namelen = slot.peer_length;
-            headers[count].msg_hdr.msg_iov = &raw mut buffers[count];
-            headers[count].msg_hdr.msg_iovlen = 1;
-            count += 1;
+        let count = self.replies.len();
+        for (reply, (header, buffer)) in self.replies.iter().zip(headers.iter_mut().zip(&mut buffers)) {
+            let bytes = &mut self.answers[reply.start..reply.start + reply.length];
+            *buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+            header.msg_hdr.msg_name = (&raw mut self.peers[reply.to]).cast();
+            header.msg_hdr.msg_namelen = self.arrivals[reply.to].peer_length;
+            header.msg_hdr.msg_iov = buffer;
+            header.msg_hdr.msg_iovlen = 1;
         }
         let mut sent = 0;
         while sent < count {
             let rest = &mut headers[sent..count];
-            // SAFETY: every header points to a slot's buffers of this batch with their true sizes; they live and stay in
-            // place during the call, which only reads them.
+            // SAFETY: every header points to buffers of this batch with their true sizes; they live and stay in place
+            // during the call, which only reads them.
             let result = unsafe {
                 libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
             };
@@ -132,28 +147,63 @@ impl Batch {
     }
 }
 
-/// The sender of a packet, read only when it is needed.
-pub struct Peer<'a>(&'a libc::sockaddr_storage);
+/// The packets of a batch.
+#[derive(Clone, Copy)]
+pub struct Received<'a> {
+    queries: &'a [[u8; QUERY_BYTES]],
+    peers: &'a [libc::sockaddr_storage],
+    arrivals: &'a [Arrival],
+}
 
-impl Peer<'_> {
-    /// The address; `None` for a family that is not IP.
-    #[allow(unsafe_code, reason = "reading a socket address by its family")]
-    pub fn address(&self) -> Option<SocketAddr> {
-        match i32::from(self.0.ss_family) {
-            libc::AF_INET => {
-                // SAFETY: the kernel filled the storage with a sockaddr_in, as its family says; storage is aligned for it.
-                let address = unsafe { &*(&raw const *self.0).cast::<libc::sockaddr_in>() };
-                let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
-                Some(SocketAddrV4::new(ip, u16::from_be(address.sin_port)).into())
-            }
-            libc::AF_INET6 => {
-                // SAFETY: as above, with a sockaddr_in6.
-                let address = unsafe { &*(&raw const *self.0).cast::<libc::sockaddr_in6>() };
-                let (ip, port) = (Ipv6Addr::from(address.sin6_addr.s6_addr), u16::from_be(address.sin6_port));
-                Some(SocketAddrV6::new(ip, port, address.sin6_flowinfo, address.sin6_scope_id).into())
-            }
-            _ => None,
+impl<'a> Received<'a> {
+    /// A packet's bytes; `None` beyond the last.
+    #[must_use]
+    pub fn packet(&self, index: usize) -> Option<&'a [u8]> {
+        self.arrivals.get(index).map(|arrival| &self.queries[index][..arrival.length])
+    }
+
+    /// A packet's sender; `None` for a family that is not IP.
+    #[must_use]
+    pub fn peer(&self, index: usize) -> Option<SocketAddr> {
+        self.peers.get(index).and_then(address_of)
+    }
+}
+
+/// The answers to a batch.
+pub struct Replies<'a> {
+    answers: &'a mut [u8],
+    replies: &'a mut Vec<Reply>,
+    used: usize,
+}
+
+impl Replies<'_> {
+    /// Writes the answer to a packet: `answer` gets the room and returns its length, 0 for none.
+    pub fn write(&mut self, to: usize, answer: impl FnOnce(&mut [u8]) -> usize) {
+        let end = (self.used + ANSWER_BYTES).min(self.answers.len());
+        let length = answer(&mut self.answers[self.used..end]);
+        if length > 0 && self.replies.len() < BATCH {
+            self.replies.push(Reply { to, start: self.used, length });
+            self.used += length;
         }
+    }
+}
+
+#[allow(unsafe_code, reason = "reading a socket address by its family")]
+fn address_of(peer: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(peer.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel filled the storage with a sockaddr_in, as its family says; storage is aligned for it.
+            let address = unsafe { &*(&raw const *peer).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(address.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, with a sockaddr_in6.
+            let address = unsafe { &*(&raw const *peer).cast::<libc::sockaddr_in6>() };
+            let (ip, port) = (Ipv6Addr::from(address.sin6_addr.s6_addr), u16::from_be(address.sin6_port));
+            Some(SocketAddrV6::new(ip, port, address.sin6_flowinfo, address.sin6_scope_id).into())
+        }
+        _ => None,
     }
 }
 

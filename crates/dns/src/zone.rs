@@ -15,13 +15,16 @@ mod services;
 pub(crate) use config::Reversed;
 pub use config::{Pods, Suffix, ZoneConfig};
 pub(crate) use endpoints::{Dashed, Endpoint, Endpoints, NamedPort, PortFilter, read_dashed};
+pub(crate) use index::Probe;
 pub(crate) use reverse::{Reverse, ReverseName};
 pub(crate) use services::{ClusterIps, Kind, ServiceKey, ServiceRecords};
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ::services::{Changes, Snapshot};
+use foldhash::quality::RandomState;
 use index::Index;
 use rpds::HashTrieSetSync;
 
@@ -32,10 +35,13 @@ pub struct Zone {
     /// SOA serial: by convention the Unix second of the last change.
     serial: u32,
     services: Index,
-    namespaces: HashTrieSetSync<Arc<str>>,
+    namespaces: Namespaces,
     reverse: Reverse,
     pods: PodTable,
 }
+
+/// The namespaces whose names are served, as labels. Asked at every answer and changed rarely: flat, and copied whole.
+type Namespaces = Arc<HashSet<Box<[u8]>, RandomState>>;
 
 /// Pods by namespace and address, for [`Pods::Verified`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +80,7 @@ impl Zone {
             config,
             serial: 0,
             services: Index::default(),
-            namespaces: HashTrieSetSync::new_sync(),
+            namespaces: Namespaces::default(),
             reverse: Reverse::default(),
             pods: PodTable::default(),
         }
@@ -87,7 +93,7 @@ impl Zone {
         for name in snapshot.services.keys() {
             zone.apply(snapshot, name);
         }
-        zone.namespaces = snapshot.namespaces.clone();
+        zone.read_namespaces(snapshot);
         zone.serial = serial;
         zone
     }
@@ -101,11 +107,18 @@ impl Zone {
         for name in &changes.services {
             visible |= zone.apply(snapshot, name);
         }
-        zone.namespaces = snapshot.namespaces.clone();
+        if !changes.namespaces.is_empty() {
+            zone.read_namespaces(snapshot);
+        }
         if visible {
             zone.serial = serial;
         }
         zone
+    }
+
+    fn read_namespaces(&mut self, snapshot: &Snapshot) {
+        let served = snapshot.namespaces.iter().filter(|namespace| self.config.exposes(namespace));
+        self.namespaces = Arc::new(served.map(|namespace| namespace.as_bytes().into()).collect());
     }
 
     /// The same zone with another pod table.
@@ -134,13 +147,17 @@ impl Zone {
 
     /// True when names of this namespace are served: it exists and the configuration exposes it.
     pub(crate) fn has_namespace(&self, namespace: &[u8]) -> bool {
-        std::str::from_utf8(namespace)
-            .is_ok_and(|namespace| self.namespaces.contains(namespace) && self.config.exposes(namespace))
+        self.namespaces.contains(namespace)
     }
 
     /// The Service of the labels `service.namespace` in lower-case wire form.
     pub(crate) fn service(&self, labels: &[u8]) -> Option<&ServiceRecords> {
         self.services.get(labels).map(AsRef::as_ref)
+    }
+
+    /// Looks up Services for a batch of queries.
+    pub(crate) fn look_up<'z>(&'z self, probes: &mut [Probe<'z, '_>]) {
+        self.services.look_up(probes);
     }
 
     pub(crate) fn reverse(&self) -> &Reverse {

@@ -42,8 +42,23 @@ pub(super) fn suffix_of<'z>(config: &'z ZoneConfig, name: &QueryName) -> Option<
     matching.max_by_key(|suffix| suffix.labels)
 }
 
-/// What `name` means in the zone `suffix` that it is in.
-pub(super) fn locate<'z, 'q>(zone: &'z Zone, suffix: &Suffix, name: &'q QueryName) -> Found<'z, 'q> {
+/// The labels `service.namespace` of a name below `svc` in the zone `suffix`; empty when it has none.
+pub(super) fn service_labels<'q>(suffix: &Suffix, name: &'q QueryName) -> &'q [u8] {
+    let own = name.label_count() - suffix.labels;
+    if own >= 3 && suffix.reversed.is_none() && name.label(own - 1) == b"svc" {
+        name.labels(own - 3..own - 1)
+    } else {
+        &[]
+    }
+}
+
+/// What `name` means in the zone `suffix` that it is in. `service` is what the zone has of its [`service_labels`].
+pub(super) fn locate<'z, 'q>(
+    zone: &'z Zone,
+    suffix: &Suffix,
+    name: &'q QueryName,
+    service: Option<&'z ServiceRecords>,
+) -> Found<'z, 'q> {
     let own = name.label_count() - suffix.labels;
     let label = |from_right: usize| own.checked_sub(from_right).map_or(&[][..], |index| name.label(index));
     match (own, label(1)) {
@@ -53,7 +68,11 @@ pub(super) fn locate<'z, 'q>(zone: &'z Zone, suffix: &Suffix, name: &'q QueryNam
         _ if suffix.reversed.is_some() => locate_reverse(zone, suffix, name),
         (1, b"svc" | b"pod") => Found::Branch,
         (1, b"dns-version") => Found::Version,
-        (2.., b"svc") if zone.has_namespace(label(2)) => locate_service(zone, name, own),
+        (2, b"svc") if zone.has_namespace(label(2)) => Found::Branch,
+        (3.., b"svc") => match service.filter(|_| zone.has_namespace(label(2))) {
+            Some(records) => locate_service(records, name, own),
+            None => Found::Missing,
+        },
         (2.., b"pod") if zone.config().pods != Pods::Disabled && zone.has_namespace(label(2)) => {
             locate_pod(zone, label(2), label(3), own)
         }
@@ -61,12 +80,8 @@ pub(super) fn locate<'z, 'q>(zone: &'z Zone, suffix: &Suffix, name: &'q QueryNam
     }
 }
 
-fn locate_service<'z, 'q>(zone: &'z Zone, name: &'q QueryName, own: usize) -> Found<'z, 'q> {
-    if own == 2 {
-        return Found::Branch;
-    }
+fn locate_service<'z, 'q>(records: &'z ServiceRecords, name: &'q QueryName, own: usize) -> Found<'z, 'q> {
     let labels = name.labels(own - 3..own - 1);
-    let Some(records) = zone.service(labels) else { return Found::Missing };
     let any = PortFilter::default();
     match own {
         3 => Found::Service { records, labels, filter: any },

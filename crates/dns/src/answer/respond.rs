@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::locate::{Found, locate, suffix_of};
+use super::locate::{Found, locate, service_labels, suffix_of};
 use super::{Context, Outcome};
 use crate::message::{Full, HEADER_BYTES, Query, QueryName, Section, Writer, rcode, rtype};
 use crate::name::Name;
@@ -69,7 +69,8 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
             };
             self.owner = start;
             self.enter(suffix, &name);
-            match locate(self.zone, suffix, &name) {
+            let service = self.zone.service(service_labels(suffix, &name));
+            match locate(self.zone, suffix, &name, service) {
                 Found::Service { records: ServiceRecords { kind: Kind::ExternalName(next), .. }, .. } => {
                     target = next
                 }

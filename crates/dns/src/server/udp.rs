@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::slow::Job;
-use crate::answer::{Context, Outcome, Transport, answer, reply_code};
+use crate::answer::{Context, Outcome, Question, Transport, look_up, reply_code};
 use crate::datagrams::{BATCH, Batch};
 use crate::message::{parse_query, rcode};
 
@@ -57,27 +57,33 @@ fn answer_batch(
     let zone = shared.zone.load();
     let synced = shared.synced.load(Ordering::Acquire);
     let mut tally = Tally::default();
-    batch.answer_each(|query, peer, buffer| {
+    let (received, mut replies) = batch.split();
+    let questions: [_; BATCH] =
+        std::array::from_fn(|index| received.packet(index).map(|packet| Question::read(&zone, packet)));
+    let services = look_up(&zone, &questions);
+    for (index, question) in questions.iter().flatten().enumerate() {
         *rotation = rotation.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
         let context = Context { transport: Transport::Udp, synced, rotation: *rotation >> 8 };
-        let partial = match answer(&zone, query, context, buffer) {
-            Outcome::Reply(length) => {
-                tally.replies += 1;
-                return length;
+        replies.write(index, |buffer| {
+            let partial = match question.answer(services[index], context, buffer) {
+                Outcome::Reply(length) => {
+                    tally.replies += 1;
+                    return length;
+                }
+                Outcome::Silent => return 0,
+                Outcome::Forward => None,
+                Outcome::Chase(length) => Some(buffer[..length].to_vec()),
+            };
+            let Some((query, peer)) = received.packet(index).zip(received.peer(index)) else { return 0 };
+            let job = Job { query: query.to_vec(), partial, peer, socket: Arc::clone(socket) };
+            if slow.try_send(job).is_ok() {
+                tally.forwarded += 1;
+                return 0;
             }
-            Outcome::Silent => return 0,
-            Outcome::Forward => None,
-            Outcome::Chase(length) => Some(buffer[..length].to_vec()),
-        };
-        let Some(peer) = peer.address() else { return 0 };
-        let job = Job { query: query.to_vec(), partial, peer, socket: Arc::clone(socket) };
-        if slow.try_send(job).is_ok() {
-            tally.forwarded += 1;
-            return 0;
-        }
-        tally.refused += 1;
-        refuse(query, buffer)
-    });
+            tally.refused += 1;
+            refuse(query, buffer)
+        });
+    }
     batch.send(socket.as_fd());
     let counters = &shared.counters;
     counters.queries.fetch_add(count as u64, Ordering::Relaxed);

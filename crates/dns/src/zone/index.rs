@@ -3,10 +3,15 @@
 //! Two fixed levels of 64 branches lead to a leaf, a sorted slice of hashes with the records beside them; the records
 //! hold their own key in place, next to what most questions ask for. A persistent tree map did the same with four times
 //! the misses, which were most of the cost of an answer. A change copies one leaf and the two branch nodes above it.
+//!
+//! The misses that are left are shared by a batch of queries: [`Index::look_up`] takes each step for all of them before
+//! the next one, so that the processor waits for all at once.
 
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::hint::black_box;
 use std::sync::Arc;
+
+use foldhash::quality::RandomState;
 
 use super::ServiceRecords;
 
@@ -40,7 +45,7 @@ impl Default for Index {
         let node: Node = Arc::new(std::array::from_fn(|_| Arc::clone(&leaf)));
         Self {
             nodes: Arc::new(std::array::from_fn(|_| Arc::clone(&node))),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             length: 0,
         }
     }
@@ -59,13 +64,83 @@ fn search(leaf: &[Entry], hash: u64, key: &[u8]) -> Result<usize, usize> {
     equal.zip(start..).find(|(entry, _)| entry.records.key() == key).map(|(_, at)| at).ok_or(start)
 }
 
+/// Where an entry of this hash stands in a sorted leaf, more or less: hashes are even, and a leaf's differ in their
+/// upper bits.
+fn guess(leaf: &[Entry], hash: u64) -> usize {
+    ((u128::from(hash) * leaf.len() as u128) >> 64) as usize
+}
+
+/// The first entry of this hash, from a guess.
+fn first_of(leaf: &[Entry], hash: u64) -> &[Entry] {
+    let mut at = guess(leaf, hash);
+    while at > 0 && leaf[at - 1].hash >= hash {
+        at -= 1;
+    }
+    while leaf.get(at).is_some_and(|entry| entry.hash < hash) {
+        at += 1;
+    }
+    &leaf[at..]
+}
+
+/// One lookup of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Probe<'z, 'k> {
+    key: &'k [u8],
+    hash: u64,
+    leaf: &'z [Entry],
+    found: Option<&'z ServiceRecords>,
+}
+
+impl<'z, 'k> Probe<'z, 'k> {
+    /// A lookup of the labels `service.namespace` in lower-case wire form; empty for none.
+    pub(crate) fn new(key: &'k [u8]) -> Self {
+        Self { key, ..Self::default() }
+    }
+
+    /// The Service, after [`Index::look_up`].
+    pub(crate) fn found(&self) -> Option<&'z ServiceRecords> {
+        self.found
+    }
+}
+
 impl Index {
     /// The Service of the labels `service.namespace` in lower-case wire form.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<ServiceRecords>> {
         let hash = self.hasher.hash_one(key);
-        let (first, second) = path(hash);
-        let leaf = &self.nodes[first][second];
+        let leaf = self.leaf(hash);
         search(leaf, hash, key).ok().map(|at| &leaf[at].records)
+    }
+
+    fn leaf(&self, hash: u64) -> &Leaf {
+        let (first, second) = path(hash);
+        &self.nodes[first][second]
+    }
+
+    /// Looks up a batch. What a pass reads was asked of memory in the pass before, for all lookups without waiting
+    /// between them; `touched` only keeps the compiler from leaving that out.
+    pub(crate) fn look_up<'z>(&'z self, probes: &mut [Probe<'z, '_>]) {
+        let mut touched = 0;
+        for probe in probes.iter_mut().filter(|probe| !probe.key.is_empty()) {
+            probe.hash = self.hasher.hash_one(probe.key);
+            probe.leaf = self.leaf(probe.hash);
+        }
+        for probe in probes.iter() {
+            touched ^= probe.leaf.get(guess(probe.leaf, probe.hash)).map_or(0, |entry| entry.hash);
+        }
+        for probe in probes.iter_mut() {
+            let entry = first_of(probe.leaf, probe.hash).first();
+            probe.found = entry.filter(|entry| entry.hash == probe.hash).map(|entry| &*entry.records);
+        }
+        for probe in probes.iter() {
+            touched ^= probe.found.map_or(0, ServiceRecords::touch);
+        }
+        black_box(touched);
+        for probe in
+            probes.iter_mut().filter(|probe| probe.found.is_some_and(|found| found.key() != probe.key))
+        {
+            // Another name of the same hash: once in 2^64.
+            probe.found = self.get(probe.key).map(AsRef::as_ref);
+        }
     }
 
     /// Adds or replaces the Service that `records` are of.
