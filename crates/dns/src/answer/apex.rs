@@ -18,7 +18,7 @@ const SCHEMA_VERSION_TTL: u32 = 28_800;
 #[derive(Clone, Copy)]
 enum NameServer<'z> {
     /// A Service, or one endpoint of a headless one.
-    Service(&'z ServiceKey, Option<&'z Endpoint>, IpAddr),
+    Service(&'z ServiceKey, Option<Endpoint<'z>>, IpAddr),
     /// The server itself.
     Own(IpAddr),
 }
@@ -34,7 +34,7 @@ impl NameServer<'_> {
         match (self, other) {
             (Self::Service(key, endpoint, _), Self::Service(other_key, other_endpoint, _)) => {
                 key == other_key
-                    && endpoint.map(|e| (&e.host, e.address)) == other_endpoint.map(|e| (&e.host, e.address))
+                    && endpoint.map(|e| (e.host, e.address)) == other_endpoint.map(|e| (e.host, e.address))
             }
             (Self::Own(_), Self::Own(_)) => true,
             _ => false,
@@ -141,7 +141,7 @@ fn put_name(
         }
         NameServer::Service(key, endpoint, _) => {
             if let Some(endpoint) = endpoint {
-                put_host(writer, endpoint)?;
+                put_host(writer, *endpoint)?;
             }
             writer.put(key.as_bytes())?;
             writer.put(b"\x03svc")?;

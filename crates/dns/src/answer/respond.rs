@@ -186,16 +186,18 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
     /// All endpoints of one family, from a different one each time: many clients take the first.
     fn write_endpoint_addresses(&mut self, records: &ServiceRecords, filter: PortFilter<'_>) {
         let endpoints = &records.endpoints;
-        let family = &endpoints.as_slice()[endpoints.family(self.query.qtype == rtype::AAAA)];
+        let family = endpoints.family(self.query.qtype == rtype::AAAA);
         if family.is_empty() {
             return;
         }
-        let middle = self.context.rotation as usize % family.len();
-        let is_first = |index: usize| index == 0 || family[index - 1].address != family[index].address;
-        for index in (middle..family.len()).chain(0..middle).filter(|index| is_first(*index)) {
-            let address = family[index].address;
+        let middle = family.start + self.context.rotation as usize % family.len();
+        let is_first =
+            |position: usize| position == 0 || endpoints.address(position - 1) != endpoints.address(position);
+        let positions = (middle..family.end).chain(family.start..middle);
+        for position in positions.filter(|position| is_first(*position)) {
+            let address = endpoints.address(position);
             let named =
-                |endpoint: &Endpoint| endpoints.ports(endpoint).iter().any(|port| filter.matches(port));
+                |endpoint: Endpoint<'_>| endpoints.ports(endpoint).iter().any(|port| filter.matches(port));
             if !filter.is_any() && !endpoints.at(address).any(named) {
                 continue;
             }
@@ -245,7 +247,7 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
         }
     }
 
-    fn write_pointer(&mut self, endpoint: Option<&Endpoint>, key: &ServiceKey) {
+    fn write_pointer(&mut self, endpoint: Option<Endpoint<'_>>, key: &ServiceKey) {
         let Some(forward) = self.zone.config().forward_zone() else { return };
         let (owner, ttl) = (self.owner, self.zone.config().ttl);
         self.writer.record(
@@ -266,13 +268,13 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
 }
 
 /// Writes the label that an endpoint is called by.
-pub(super) fn put_host(writer: &mut Writer<'_>, endpoint: &Endpoint) -> Result<(), Full> {
+pub(super) fn put_host(writer: &mut Writer<'_>, endpoint: Endpoint<'_>) -> Result<(), Full> {
     with_host(endpoint, |host| writer.label(host))
 }
 
 /// Calls `use_` with the label that an endpoint is called by.
-pub(super) fn with_host<T>(endpoint: &Endpoint, use_: impl FnOnce(&[u8]) -> T) -> T {
-    match &endpoint.host {
+pub(super) fn with_host<T>(endpoint: Endpoint<'_>, use_: impl FnOnce(&[u8]) -> T) -> T {
+    match endpoint.host {
         Some(host) => use_(host.as_bytes()),
         None => use_(Dashed::new(endpoint.address).as_bytes()),
     }

@@ -46,7 +46,7 @@ impl<'b> Responder<'_, '_, 'b> {
         labels: &[u8],
         filter: PortFilter<'_>,
     ) {
-        let unnamed = endpoints.as_slice().iter().filter(|endpoint| endpoint.host.is_none());
+        let unnamed = endpoints.iter().filter(|endpoint| endpoint.host.is_none());
         let hits = endpoints.sets().iter().map(|set| set.endpoints as usize * hits(&set.ports, filter)).sum();
         self.write_endpoints_srv(endpoints, labels, filter, weight(hits), unnamed.chain(endpoints.named()));
     }
@@ -56,7 +56,7 @@ impl<'b> Responder<'_, '_, 'b> {
         &mut self,
         endpoints: &'e Endpoints,
         labels: &[u8],
-        list: impl Iterator<Item = &'e Endpoint> + Clone,
+        list: impl Iterator<Item = Endpoint<'e>> + Clone,
     ) {
         let any = PortFilter::default();
         let hits = list.clone().map(|endpoint| hits(endpoints.ports(endpoint), any)).sum();
@@ -70,17 +70,17 @@ impl<'b> Responder<'_, '_, 'b> {
         labels: &[u8],
         filter: PortFilter<'_>,
         weight: u16,
-        list: impl Iterator<Item = &'e Endpoint> + Clone,
+        list: impl Iterator<Item = Endpoint<'e>> + Clone,
     ) {
         let matching =
-            |endpoint: &'e Endpoint| endpoints.ports(endpoint).iter().filter(move |p| filter.matches(p));
+            |endpoint: Endpoint<'e>| endpoints.ports(endpoint).iter().filter(move |p| filter.matches(p));
         // `group` begins at the first endpoint of the present target, of which `done` are written.
         let (mut rest, mut group, mut done) = (list.clone(), list.clone(), 0);
-        let mut previous = None::<&Endpoint>;
+        let mut previous = None::<Endpoint<'_>>;
         while !self.writer.is_cut() {
             let here = rest.clone();
             let Some(endpoint) = rest.next() else { break };
-            previous = previous.filter(|previous| is_same_target(previous, endpoint));
+            previous = previous.filter(|previous| is_same_target(*previous, endpoint));
             if previous.is_none() {
                 (group, done) = (here, 0);
             }
@@ -96,11 +96,11 @@ impl<'b> Responder<'_, '_, 'b> {
             }
             (previous, done) = (Some(endpoint), done + 1);
         }
-        self.write_target_addresses(labels, list.filter(|endpoint| matching(endpoint).next().is_some()));
+        self.write_target_addresses(labels, list.filter(|endpoint| matching(*endpoint).next().is_some()));
     }
 
     /// The addresses of endpoints, in the order in which they became targets.
-    fn write_target_addresses<'e>(&mut self, labels: &[u8], list: impl Iterator<Item = &'e Endpoint>) {
+    fn write_target_addresses<'e>(&mut self, labels: &[u8], list: impl Iterator<Item = Endpoint<'e>>) {
         let mut record = self.query.question_end;
         for endpoint in list {
             if self.writer.is_cut() {
@@ -126,7 +126,7 @@ impl<'b> Responder<'_, '_, 'b> {
         None
     }
 
-    fn write_srv(&mut self, endpoint: Option<&Endpoint>, labels: &[u8], port: u16, weight: u16) {
+    fn write_srv(&mut self, endpoint: Option<Endpoint<'_>>, labels: &[u8], port: u16, weight: u16) {
         let (owner, ttl) = (self.owner, self.zone.config().ttl);
         // The zone's part of the question, in the case it was asked; SRV is never asked behind an alias.
         let tail = self.query.bytes.get(self.tail..self.query.question_end - 4).unwrap_or_default();
@@ -148,7 +148,7 @@ impl<'b> Responder<'_, '_, 'b> {
     /// `target` is where the name stands already; beyond the reach of a pointer it is written again.
     fn write_target_address(
         &mut self,
-        endpoint: Option<&Endpoint>,
+        endpoint: Option<Endpoint<'_>>,
         labels: &[u8],
         target: Option<usize>,
         address: IpAddr,
@@ -165,12 +165,12 @@ impl<'b> Responder<'_, '_, 'b> {
     }
 }
 
-fn is_same_target(one: &Endpoint, other: &Endpoint) -> bool {
+fn is_same_target(one: Endpoint<'_>, other: Endpoint<'_>) -> bool {
     one.host.is_some() && one.host == other.host
 }
 
 /// Writes `[host.]service.namespace.svc`.
-fn put_target(writer: &mut Writer<'_>, endpoint: Option<&Endpoint>, labels: &[u8]) -> Result<(), Full> {
+fn put_target(writer: &mut Writer<'_>, endpoint: Option<Endpoint<'_>>, labels: &[u8]) -> Result<(), Full> {
     if let Some(endpoint) = endpoint {
         put_host(writer, endpoint)?;
     }

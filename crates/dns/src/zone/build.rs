@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use services::{Exposure, Service, ServiceName, ServiceState, Slice, Snapshot};
 
-use super::endpoints::{self, Endpoint, NamedPort, PortSet};
+use super::endpoints::{self, Listed, NamedPort, PortSet};
 use super::{ClusterIps, Endpoints, Kind, ServiceKey, ServiceRecords, Zone, ZoneConfig};
 use crate::name::LABEL_BYTES_MAX;
 
@@ -64,7 +64,7 @@ fn read_endpoints(config: &ZoneConfig, state: &ServiceState) -> Endpoints {
     for slice in state.slices.values() {
         let set = endpoints::intern(&mut sets, slice_ports(slice));
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
-        list.extend(ready.map(|endpoint| Endpoint {
+        list.extend(ready.map(|endpoint| Listed {
             address: endpoint.address,
             host: host_name(config, endpoint),
             ports: set,

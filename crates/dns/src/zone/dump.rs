@@ -48,8 +48,7 @@ impl Zone {
             self.dump_line(rtype::A, &name, lines);
             self.dump_line(rtype::AAAA, &name, lines);
         }
-        let endpoints =
-            records.endpoints.as_slice().iter().map(|endpoint| endpoint.address).filter(|_| is_headless);
+        let endpoints = records.endpoints.iter().map(|endpoint| endpoint.address).filter(|_| is_headless);
         let addresses: BTreeSet<_> = records.cluster_ips().iter().copied().chain(endpoints).collect();
         for address in addresses.into_iter().filter(|address| self.points_to(*address, records)) {
             self.dump_line(rtype::PTR, &reverse_name(address), lines);
@@ -86,18 +85,17 @@ fn port_names(records: &ServiceRecords) -> BTreeSet<(&str, &'static str)> {
         _ => &[],
     };
     let sets = records.endpoints.sets().iter().filter(|_| matches!(records.kind, Kind::Headless));
-    let ports = own.iter().chain(sets.flat_map(|set| &set.ports));
+    let ports = own.iter().chain(sets.flat_map(|set| set.ports.iter()));
     ports.filter(|port| !port.name.is_empty()).map(|port| (&*port.name, port.protocol.as_str())).collect()
 }
 
 /// What the endpoints are called.
 fn hosts(records: &ServiceRecords) -> BTreeSet<Vec<u8>> {
-    let endpoints = records.endpoints.as_slice().iter();
-    let name = |endpoint: &super::Endpoint| match &endpoint.host {
+    let name = |endpoint: super::Endpoint<'_>| match endpoint.host {
         Some(host) => host.as_bytes().to_vec(),
         None => Dashed::new(endpoint.address).as_bytes().to_vec(),
     };
-    endpoints.map(name).collect()
+    records.endpoints.iter().map(name).collect()
 }
 
 /// The reverse name of an address in wire form.

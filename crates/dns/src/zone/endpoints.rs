@@ -1,23 +1,32 @@
 //! The ready endpoints of one Service: sorted by address, each with its name and its set of ports.
 //!
-//! One slice entry takes 40 bytes; port sets are shared by all endpoints that have them. Addresses are unique per name;
-//! an address that is in two slices while it moves between them counts once.
+//! An endpoint takes the bytes of its address (4 or 16), unless some of the Service have names of their own or other ports
+//! than the rest: then 28 more. Port sets are shared by all endpoints that have them. Addresses are unique per name; an
+//! address that is in two slices while it moves between them counts once.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
 use services::Protocol;
 
 /// One address that a name points to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint<'e> {
     pub(crate) address: IpAddr,
     /// Explicit name; without one the endpoint is called by its address.
-    pub(crate) host: Option<Arc<str>>,
+    pub(crate) host: Option<&'e str>,
     /// Index of its set of ports.
     pub(crate) ports: u32,
+}
+
+/// One address as it is read, before all are sorted and packed.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) address: IpAddr,
+    pub(super) host: Option<Arc<str>>,
+    pub(super) ports: u32,
 }
 
 /// A port as SRV records need it.
@@ -50,45 +59,89 @@ impl PortFilter<'_> {
 /// Ports that a number of endpoints share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PortSet {
-    pub(crate) ports: Vec<NamedPort>,
+    pub(crate) ports: Box<[NamedPort]>,
     /// How many endpoints have it.
     pub(crate) endpoints: u32,
 }
 
-/// Ready endpoints of a Service.
+/// Ready endpoints of a Service. A position counts IPv4 addresses first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Endpoints {
-    list: Box<[Endpoint]>,
-    /// Endpoints with an explicit name, by name, port set and address.
-    by_host: Box<[u32]>,
+    v4: Box<[Ipv4Addr]>,
+    v6: Box<[Ipv6Addr]>,
     sets: Box<[PortSet]>,
-    /// Number of IPv4 endpoints; they come first.
-    v4: u32,
+    /// What most Services do without: all endpoints called by their addresses, with the same ports.
+    details: Option<Box<Details>>,
+}
+
+/// Names and port sets of endpoints that are not all alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Details {
+    /// Explicit name and port set, by position.
+    list: Box<[(Option<Arc<str>>, u32)]>,
+    /// Positions with an explicit name, by name, port set and address.
+    by_host: Box<[u32]>,
+}
+
+impl Details {
+    fn new(list: Vec<Listed>) -> Self {
+        let list: Box<[_]> = list.into_iter().map(|listed| (listed.host, listed.ports)).collect();
+        let named = (0_u32..).zip(&list).filter(|(_, (host, _))| host.is_some());
+        let mut by_host: Vec<u32> = named.map(|(position, _)| position).collect();
+        by_host.sort_unstable_by_key(|&position| (&list[position as usize], position));
+        Self { by_host: by_host.into(), list }
+    }
 }
 
 impl Endpoints {
     /// Sorts and indexes endpoints, of which `ports` is an index into `sets`.
-    pub(crate) fn new(mut list: Vec<Endpoint>, mut sets: Vec<PortSet>) -> Self {
+    pub(super) fn new(mut list: Vec<Listed>, mut sets: Vec<PortSet>) -> Self {
         list.sort_unstable_by(|a, b| (a.address, &a.host, a.ports).cmp(&(b.address, &b.host, b.ports)));
         merge_duplicates(&mut list, &mut sets);
         let (list, sets) = number_sets(list, sets);
-        let mut by_host: Vec<u32> =
-            (0_u32..).zip(&list).filter(|(_, e)| e.host.is_some()).map(|(i, _)| i).collect();
-        by_host.sort_unstable_by_key(|&index| {
-            let endpoint = &list[index as usize];
-            (endpoint.host.clone(), endpoint.ports, index)
+        let v4 = list.iter().filter_map(|listed| match listed.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
         });
-        let v4 = list.partition_point(|endpoint| endpoint.address.is_ipv4());
-        let v4 = u32::try_from(v4).unwrap_or(u32::MAX);
-        Self { list: list.into(), by_host: by_host.into(), sets: sets.into(), v4 }
+        let v6 = list.iter().filter_map(|listed| match listed.address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address),
+        });
+        let (v4, v6) = (v4.collect(), v6.collect());
+        let differ = sets.len() > 1 || list.iter().any(|listed| listed.host.is_some());
+        Self { v4, v6, sets: sets.into(), details: differ.then(|| Box::new(Details::new(list))) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.len() == 0
     }
 
-    pub(crate) fn as_slice(&self) -> &[Endpoint] {
-        &self.list
+    /// The address at a position, which must be one.
+    pub(crate) fn address(&self, position: usize) -> IpAddr {
+        match position.checked_sub(self.v4.len()) {
+            None => IpAddr::V4(self.v4[position]),
+            Some(position) => IpAddr::V6(self.v6[position]),
+        }
+    }
+
+    fn get(&self, position: usize) -> Endpoint<'_> {
+        let address = self.address(position);
+        match &self.details {
+            None => Endpoint { address, host: None, ports: 0 },
+            Some(details) => {
+                let (host, ports) = &details.list[position];
+                Endpoint { address, host: host.as_deref(), ports: *ports }
+            }
+        }
+    }
+
+    /// All endpoints by address.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Endpoint<'_>> + Clone {
+        (0..self.len()).map(|position| self.get(position))
     }
 
     pub(crate) fn sets(&self) -> &[PortSet] {
@@ -96,49 +149,57 @@ impl Endpoints {
     }
 
     /// The ports of an endpoint.
-    pub(crate) fn ports(&self, endpoint: &Endpoint) -> &[NamedPort] {
+    pub(crate) fn ports(&self, endpoint: Endpoint<'_>) -> &[NamedPort] {
         self.sets.get(endpoint.ports as usize).map_or(&[], |set| &set.ports)
     }
 
     /// Positions of one family's endpoints.
     pub(crate) fn family(&self, v6: bool) -> Range<usize> {
-        let v4 = self.v4 as usize;
-        if v6 { v4..self.list.len() } else { 0..v4 }
+        if v6 { self.v4.len()..self.len() } else { 0..self.v4.len() }
+    }
+
+    fn by_host(&self) -> &[u32] {
+        self.details.as_ref().map_or(&[], |details| &details.by_host)
     }
 
     /// Endpoints with explicit names, those of one name together.
-    pub(crate) fn named(&self) -> impl Iterator<Item = &Endpoint> + Clone {
-        self.by_host.iter().map(|index| &self.list[*index as usize])
+    pub(crate) fn named(&self) -> impl Iterator<Item = Endpoint<'_>> + Clone {
+        self.by_host().iter().map(|position| self.get(*position as usize))
     }
 
     /// The endpoints called `label`: by hostname, or by address for those without.
-    pub(crate) fn by_name(&self, label: &[u8]) -> impl Iterator<Item = &Endpoint> + Clone {
-        let host = |index: &u32| self.list[*index as usize].host.as_deref().unwrap_or_default().as_bytes();
-        let start = self.by_host.partition_point(|index| host(index) < label);
-        let length = self.by_host[start..].partition_point(|index| host(index) == label);
-        let named = self.by_host[start..start + length].iter().map(|index| &self.list[*index as usize]);
+    pub(crate) fn by_name(&self, label: &[u8]) -> impl Iterator<Item = Endpoint<'_>> + Clone {
+        let host = |position: &u32| self.get(*position as usize).host.unwrap_or_default().as_bytes();
+        let by_host = self.by_host();
+        let start = by_host.partition_point(|position| host(position) < label);
+        let length = by_host[start..].partition_point(|position| host(position) == label);
+        let named = by_host[start..start + length].iter().map(|position| self.get(*position as usize));
         named.chain(self.by_address(label))
     }
 
     /// The endpoint without a hostname whose address is spelled by `label`.
-    fn by_address(&self, label: &[u8]) -> Option<&Endpoint> {
+    fn by_address(&self, label: &[u8]) -> Option<Endpoint<'_>> {
         let address = read_dashed(label).filter(|address| Dashed::new(*address).as_bytes() == label)?;
         self.at(address).find(|endpoint| endpoint.host.is_none())
     }
 
     /// All endpoints of an address.
-    pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = &Endpoint> {
-        let start = self.list.partition_point(|endpoint| endpoint.address < address);
-        self.list[start..].iter().take_while(move |endpoint| endpoint.address == address)
+    pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = Endpoint<'_>> {
+        let start = match address {
+            IpAddr::V4(address) => self.v4.partition_point(|other| *other < address),
+            IpAddr::V6(address) => self.v4.len() + self.v6.partition_point(|other| *other < address),
+        };
+        let rest = (start..self.len()).take_while(move |position| self.address(*position) == address);
+        rest.map(|position| self.get(position))
     }
 }
 
 /// Joins neighbours of the same address and name; their ports become the union.
-fn merge_duplicates(list: &mut Vec<Endpoint>, sets: &mut Vec<PortSet>) {
+fn merge_duplicates(list: &mut Vec<Listed>, sets: &mut Vec<PortSet>) {
     list.dedup_by(|next, kept| {
         let same = next.address == kept.address && next.host == kept.host;
         if same && next.ports != kept.ports {
-            let mut ports = sets[kept.ports as usize].ports.clone();
+            let mut ports = sets[kept.ports as usize].ports.to_vec();
             ports.extend(sets[next.ports as usize].ports.iter().cloned());
             kept.ports = intern(sets, ports);
         }
@@ -150,8 +211,8 @@ fn merge_duplicates(list: &mut Vec<Endpoint>, sets: &mut Vec<PortSet>) {
 pub(crate) fn intern(sets: &mut Vec<PortSet>, mut ports: Vec<NamedPort>) -> u32 {
     ports.sort_unstable();
     ports.dedup();
-    let found = sets.iter().position(|set| set.ports == ports).unwrap_or_else(|| {
-        sets.push(PortSet { ports, endpoints: 0 });
+    let found = sets.iter().position(|set| *set.ports == *ports).unwrap_or_else(|| {
+        sets.push(PortSet { ports: ports.into(), endpoints: 0 });
         sets.len() - 1
     });
     u32::try_from(found).unwrap_or(u32::MAX)
@@ -159,7 +220,7 @@ pub(crate) fn intern(sets: &mut Vec<PortSet>, mut ports: Vec<NamedPort>) -> u32 
 
 /// Drops unused sets, sorts the rest and counts their endpoints, so that equal endpoints are equal values whatever the
 /// order they came in.
-fn number_sets(mut list: Vec<Endpoint>, sets: Vec<PortSet>) -> (Vec<Endpoint>, Vec<PortSet>) {
+fn number_sets(mut list: Vec<Listed>, sets: Vec<PortSet>) -> (Vec<Listed>, Vec<PortSet>) {
     let mut counts = vec![0_u32; sets.len()];
     for endpoint in &list {
         counts[endpoint.ports as usize] += 1;
@@ -248,9 +309,9 @@ mod tests {
         let port = |name: &str| NamedPort { name: name.into(), protocol: Protocol::Tcp, number: 80 };
         let mut sets = Vec::new();
         let (a, b) = (intern(&mut sets, vec![port("a")]), intern(&mut sets, vec![port("b")]));
-        let endpoint = |ports| Endpoint { address: "10.0.0.1".parse().unwrap(), host: None, ports };
+        let endpoint = |ports| Listed { address: "10.0.0.1".parse().unwrap(), host: None, ports };
         let endpoints = Endpoints::new(vec![endpoint(a), endpoint(b), endpoint(a)], sets);
-        assert_eq!(endpoints.as_slice().len(), 1);
-        assert_eq!(endpoints.ports(&endpoints.as_slice()[0]), [port("a"), port("b")]);
+        assert_eq!(endpoints.len(), 1);
+        assert_eq!(endpoints.ports(endpoints.get(0)), [port("a"), port("b")]);
     }
 }

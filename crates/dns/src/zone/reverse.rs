@@ -121,7 +121,7 @@ impl Reverse {
 /// Sorted uses of addresses by one Service.
 fn addresses(records: Option<&ServiceRecords>) -> Vec<(IpAddr, bool)> {
     let Some(records) = records else { return Vec::new() };
-    let endpoints = records.endpoints.as_slice().iter().map(|endpoint| (endpoint.address, true));
+    let endpoints = records.endpoints.iter().map(|endpoint| (endpoint.address, true));
     let virtual_ips = records.cluster_ips().iter().map(|address| (*address, false));
     let mut uses: Vec<_> = virtual_ips.chain(endpoints).collect();
     uses.sort_unstable();

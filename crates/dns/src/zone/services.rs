@@ -1,17 +1,20 @@
 //! One Service's names, compact, and the key they are found by.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use services::ServiceName;
+use triomphe::ThinArc;
 
 use super::Endpoints;
 use super::endpoints::NamedPort;
 use crate::name::{Name, push_label};
 
-/// The labels `service.namespace` in lower-case wire form without a root: exactly what stands in a question.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ServiceKey(Arc<[u8]>);
+/// The labels `service.namespace` in lower-case wire form without a root: exactly what stands in a question. A thin
+/// pointer, because every address of the zone has one.
+#[derive(Clone)]
+pub(crate) struct ServiceKey(ThinArc<(), u8>);
 
 impl ServiceKey {
     /// `None` when the Service's name cannot be a label; such a Service has no names.
@@ -19,11 +22,37 @@ impl ServiceKey {
         let mut key = Vec::with_capacity(name.name.len() + name.namespace.len() + 2);
         push_label(&mut key, &name.name)?;
         push_label(&mut key, &name.namespace)?;
-        Some(Self(key.into()))
+        Some(Self(ThinArc::from_header_and_slice((), &key)))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.0.slice
+    }
+}
+
+impl PartialEq for ServiceKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for ServiceKey {}
+
+impl PartialOrd for ServiceKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ServiceKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
 
@@ -40,9 +69,9 @@ enum PlacedKey {
 impl PlacedKey {
     fn new(key: &ServiceKey) -> Self {
         let mut bytes = [0; KEY_BYTES_IN_PLACE];
-        match (u8::try_from(key.0.len()), bytes.get_mut(..key.0.len())) {
+        match (u8::try_from(key.as_bytes().len()), bytes.get_mut(..key.as_bytes().len())) {
             (Ok(length), Some(place)) => {
-                place.copy_from_slice(&key.0);
+                place.copy_from_slice(key.as_bytes());
                 Self::Short(length, bytes)
             }
             _ => Self::Long(key.clone()),
@@ -109,7 +138,7 @@ impl ServiceRecords {
             PlacedKey::Short(length, _) => *length,
             PlacedKey::Long(_) => 0,
         };
-        u64::from(key) ^ self.endpoints.as_slice().len() as u64
+        u64::from(key) ^ self.endpoints.len() as u64
     }
 
     pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
