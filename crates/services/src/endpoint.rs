@@ -21,9 +21,12 @@ pub struct SlicePort {
 pub struct Endpoint {
     /// The address. Slices list several addresses per endpoint only in theory; each becomes an endpoint here.
     pub address: IpAddr,
+    /// False where proxies send nothing, though it has names: behind the first address of an endpoint, which has no
+    /// meaning to them, and in a slice with the label `service.kubernetes.io/headless`.
+    pub proxied: bool,
     /// `conditions.ready`, nil = true.
     pub ready: bool,
-    /// `conditions.serving`, nil = ready.
+    /// `conditions.serving`, nil = true.
     pub serving: bool,
     /// `conditions.terminating`, nil = false.
     pub terminating: bool,

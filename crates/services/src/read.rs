@@ -16,7 +16,7 @@ use crate::{
 
 /// Label that hands a Service to another proxy.
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
-/// Label by which proxies leave a Service alone although it has an address.
+/// Label of slices that proxies leave alone. Controllers set it where the Service is headless; on a Service it means nothing.
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 /// Label with a node's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -96,9 +96,7 @@ pub(crate) fn read_service(name: &ServiceName, object: &core::Service) -> Result
         load_balancer_ips: read_load_balancer(&field, object)?,
         source_ranges: read_source_ranges(&field, spec)?,
         health_check_node_port: read_health_check(&field, spec)?,
-        proxied: !labels.is_some_and(|labels| {
-            labels.contains_key(PROXY_NAME_LABEL) || labels.contains_key(HEADLESS_LABEL)
-        }),
+        proxied: !labels.is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL)),
     })
 }
 
@@ -187,16 +185,19 @@ pub(crate) fn read_slice(name: &ServiceName, object: &discovery::EndpointSlice) 
             port: field.port("ports.port", number)?,
         });
     }
+    let labels = object.metadata.labels.as_ref();
+    let proxied = !labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL));
     let mut endpoints = Vec::new();
     for endpoint in object.endpoints.iter().flatten() {
-        for address in &endpoint.addresses {
-            endpoints.push(read_endpoint(field.address("endpoints.addresses", address)?, endpoint));
+        for (index, address) in endpoint.addresses.iter().enumerate() {
+            let address = field.address("endpoints.addresses", address)?;
+            endpoints.push(read_endpoint(address, proxied && index == 0, endpoint));
         }
     }
     Ok(Slice { ports, endpoints })
 }
 
-fn read_endpoint(address: IpAddr, object: &discovery::Endpoint) -> Endpoint {
+fn read_endpoint(address: IpAddr, proxied: bool, object: &discovery::Endpoint) -> Endpoint {
     let conditions = object.conditions.as_ref();
     let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
     let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Arc::from);
@@ -206,8 +207,9 @@ fn read_endpoint(address: IpAddr, object: &discovery::Endpoint) -> Endpoint {
     let target = object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
     Endpoint {
         address,
+        proxied,
         ready,
-        serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(ready),
+        serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(true),
         terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
         hostname: text(&object.hostname),
         node: text(&object.node_name),

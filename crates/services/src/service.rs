@@ -66,8 +66,8 @@ pub struct Service {
     pub source_ranges: Vec<IpNet>,
     /// `spec.healthCheckNodePort`, where the load balancer asks whether this node has endpoints (external policy Local).
     pub health_check_node_port: Option<u16>,
-    /// False when the label `service.kubernetes.io/service-proxy-name` hands the Service to another proxy, or
-    /// `service.kubernetes.io/headless` to none: its names are served, its addresses are not forwarded.
+    /// False when the label `service.kubernetes.io/service-proxy-name` hands the Service to another proxy: its names are
+    /// served, its addresses are not forwarded.
     pub proxied: bool,
 }
 

@@ -68,7 +68,8 @@ fn endpoint_conditions_default_as_documented() {
         (json!({"ready": false}), " not-ready"),
         (json!({"ready": false, "serving": true, "terminating": true}), " serving,terminating"),
         (json!({"ready": true, "terminating": true}), " ready,terminating"),
-        (json!({"ready": false, "terminating": true}), " terminating"),
+        (json!({"ready": false, "terminating": true}), " serving,terminating"),
+        (json!({"ready": false, "serving": false, "terminating": true}), " terminating"),
     ];
     for (conditions, expected) in cases {
         let mut model = Model::new();
@@ -77,6 +78,21 @@ fn endpoint_conditions_default_as_documented() {
         let text = model.snapshot().to_string();
         assert_eq!(text.lines().last().unwrap(), format!("    10.244.1.2{expected}"), "{conditions}");
     }
+}
+
+#[test]
+fn proxies_leave_further_addresses_and_headless_slices_alone() {
+    let endpoints = json!([{"addresses": ["10.244.1.2", "10.244.1.3"]}]);
+    let mut object = slice("web-1", Some("web"), json!([{"port": 80}]), endpoints);
+    let mut model = Model::new();
+    model.apply_slice(&object).unwrap();
+    let text = model.snapshot().to_string();
+    assert!(text.ends_with("    10.244.1.2\n    10.244.1.3 dns-only\n"), "{text}");
+    let labels = object.metadata.labels.get_or_insert_default();
+    labels.insert("service.kubernetes.io/headless".to_owned(), String::new());
+    model.apply_slice(&object).unwrap();
+    let text = model.snapshot().to_string();
+    assert!(text.ends_with("    10.244.1.2 dns-only\n    10.244.1.3 dns-only\n"), "{text}");
 }
 
 #[test]

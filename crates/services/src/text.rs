@@ -91,6 +91,9 @@ fn write_endpoint(f: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Resul
             write!(f, " {key}={value}")?;
         }
     }
+    if !endpoint.proxied {
+        f.write_str(" dns-only")?;
+    }
     for (key, hints) in [("for-zones", &endpoint.for_zones), ("for-nodes", &endpoint.for_nodes)] {
         if !hints.is_empty() {
             write!(f, " {key}={}", hints.join(","))?;
@@ -106,8 +109,7 @@ fn condition(endpoint: &Endpoint) -> &'static str {
         (true, _, true) => " ready,terminating",
         (false, true, true) => " serving,terminating",
         (false, false, true) => " terminating",
-        (false, true, false) => " serving",
-        (false, false, false) => " not-ready",
+        (false, _, false) => " not-ready",
     }
 }
 

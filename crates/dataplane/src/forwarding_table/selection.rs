@@ -3,7 +3,8 @@
 //! Ready ones; if none is, those that still serve while terminating (KEP-1669). With policy Local the same, judged
 //! among this node's own. With policy Cluster topology hints narrow the ready ones (KEP-2433, KEP-4444). Endpoints
 //! match by the *name* of the port and by IP family; an address and port that several slices list counts once, in its
-//! best condition (a pod moves between slices without a gap).
+//! best condition (a pod moves between slices without a gap), and never as the one that is terminating if another is not:
+//! the address has passed to another pod.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -74,6 +75,7 @@ enum Condition {
 /// An endpoint as joined from all slices.
 #[derive(Clone, Copy)]
 struct Candidate {
+    terminating: bool,
     condition: Condition,
     /// Terminating, for the explanation alone.
     terminates: bool,
@@ -157,7 +159,8 @@ fn candidates(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4:
         let matching =
             slice.ports.iter().filter(|other| other.name == port.name && other.protocol == port.protocol);
         for number in matching.map(|matching| matching.port) {
-            for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.address.is_ipv4() == ipv4) {
+            let fitting = |endpoint: &&Endpoint| endpoint.proxied && endpoint.address.is_ipv4() == ipv4;
+            for endpoint in slice.endpoints.iter().filter(fitting) {
                 join(&mut candidates, SocketAddr::new(endpoint.address, number), candidate(facts, endpoint));
             }
         }
@@ -172,6 +175,7 @@ fn candidate(facts: &NodeFacts, endpoint: &Endpoint) -> Candidate {
         (false, false) => Condition::Unusable,
     };
     Candidate {
+        terminating: endpoint.terminating,
         condition,
         terminates: endpoint.terminating,
         runs_here: facts.runs(endpoint.node.as_ref()),
@@ -191,6 +195,11 @@ fn hint(hints: &[Arc<str>], own: Option<&Arc<str>>) -> Hint {
 
 fn join(candidates: &mut Candidates, address: SocketAddr, new: Candidate) {
     let known = candidates.entry(address).or_insert(new);
+    match (known.terminating, new.terminating) {
+        (true, false) => *known = new,
+        (false, true) => return,
+        _ => {}
+    }
     known.condition = known.condition.max(new.condition);
     known.terminates |= new.terminates;
     known.runs_here |= new.runs_here;

@@ -94,6 +94,21 @@ fn endpoints_by_condition_and_policy() {
             "10.244.1.2:9898",
         ),
         (
+            "in two slices, terminating in one: the other counts",
+            json!({}),
+            &[
+                &[("10.244.1.2", here, "unready"), ("10.244.1.3", here, "terminating")],
+                &[("10.244.1.2", here, "terminating")],
+            ],
+            "10.244.1.3:9898",
+        ),
+        (
+            "an address that another node's pod took over is not local",
+            local.clone(),
+            &[&[("10.244.1.2", here, "terminating")], &[("10.244.1.2", there, "ready")]],
+            "drop (no endpoint on this node)",
+        ),
+        (
             "local policy takes local ones",
             local.clone(),
             &[&[("10.244.1.2", here, "ready"), ("10.244.2.2", there, "ready")]],
