@@ -3,6 +3,7 @@
 //! ```text
 //! scenario   a file: objects, steps, what every stage must show      judge     one judge for each stage
 //! cluster    wire, nodes, pods, real clients and servers             harness   `cargo test`'s output for an own `main`
+//! oracle     what a real kube-proxy makes of generated objects, recorded
 //! ```
 //!
 //! Any crate's tests may use it: [`cluster::Cluster`] is a network of nodes and pods in a few lines, with
@@ -12,4 +13,5 @@
 pub mod cluster;
 pub mod harness;
 pub mod judge;
+pub mod oracle;
 pub mod scenario;

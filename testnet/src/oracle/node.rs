@@ -1,0 +1,221 @@
+//! The node that is asked: a namespace with two wires that are files, so that packets are put on them and read off by hand.
+//!
+//! `pods0` leads to the node's own pods, `wire0` to everything else. What the node delivers to itself is seen by raw
+//! sockets. All of it happens within the call that sends a packet, so nothing is ever waited for but silence.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{fs, thread};
+
+use super::answer::{Answer, Fate, Seen};
+use super::packet::{self, First, Sighting};
+use super::profile;
+use super::question::{Destination, Question, Sender};
+use crate::cluster::{self, Namespace};
+
+mod raw;
+mod tun;
+
+use raw::RawSockets;
+
+/// Read by `ip -batch`.
+const NETWORK: &str = "\
+link set lo up
+link set pods0 up
+link set wire0 up
+addr add 172.18.0.2/24 dev wire0
+addr add 172.18.0.12/24 dev wire0
+addr add fd00:172:18::2/64 dev wire0 nodad
+addr add fd00:172:18::12/64 dev wire0 nodad
+route add 10.244.1.0/24 dev pods0
+route add default dev wire0
+route add fd00:10:244:1::/64 dev pods0
+route add ::/0 dev wire0
+";
+
+/// A node forwards, trusts no path more than another, refuses without limits of rate, and soon forgets a flow that had no
+/// answer, before its port comes round again.
+const SYSCTLS: [(&str, &str); 15] = [
+    ("ipv4/ip_forward", "1"),
+    ("ipv6/conf/all/forwarding", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/pods0/rp_filter", "0"),
+    ("ipv4/conf/wire0/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/wire0/send_redirects", "0"),
+    ("ipv4/icmp_ratemask", "0"),
+    ("ipv6/icmp/ratelimit", "0"),
+    // The type that is limited; by default all but two are.
+    ("ipv6/icmp/ratemask", "128"),
+    ("netfilter/nf_conntrack_tcp_timeout_syn_sent", "1"),
+    ("netfilter/nf_conntrack_tcp_timeout_close", "1"),
+    ("netfilter/nf_conntrack_udp_timeout", "1"),
+    ("netfilter/nf_conntrack_sctp_timeout_cookie_wait", "1"),
+    ("netfilter/nf_conntrack_sctp_timeout_closed", "1"),
+];
+
+/// Packets of a question before a fate that was not seen is believed impossible, for each that was.
+const PACKETS_PER_FATE: usize = 24;
+
+/// Senders that are asked twice, to see whether they meet the same endpoint again.
+const TWICE: usize = 24;
+
+/// How long nothing must come for a packet to be lost.
+const SILENCE: Duration = Duration::from_millis(1);
+
+/// A node that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No namespace.
+    #[error("no namespace for the node")]
+    Namespace(#[from] cluster::Error),
+    /// A part of the node.
+    #[error("cannot set up {what} of the node")]
+    SetUp {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    namespace: Namespace,
+    /// `pods0` and `wire0`.
+    wires: [File; 2],
+    own: RawSockets,
+    sent: u32,
+}
+
+impl Node {
+    /// Makes the node.
+    ///
+    /// # Errors
+    /// The step that failed: it needs `/dev/net/tun`, raw sockets and the program `ip`.
+    pub fn start() -> Result<Self, Error> {
+        let namespace = Namespace::create("the node that is asked")?;
+        let (wires, own) = namespace.run(set_up)??;
+        Ok(Self { namespace, wires, own, sent: 0 })
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Sends as many packets as it takes to know what becomes of them; `number` is the question's among the set's.
+    ///
+    /// # Errors
+    /// A packet could not be sent.
+    pub fn ask(&mut self, question: &Question, number: usize) -> io::Result<Answer> {
+        let sources = question.sender.addresses(question.destination.address.is_ipv4(), number);
+        let few = &sources[..sources.len().min(TWICE)];
+        let mut met = vec![BTreeSet::new(); sources.len()];
+        for round in 0.. {
+            let seen: BTreeSet<Fate> = met.iter().flatten().copied().collect();
+            let forwarded = seen.iter().any(|fate| matches!(fate, Fate::Forward(..)));
+            if round >= if forwarded { (PACKETS_PER_FATE * seen.len()).max(2 * TWICE) } else { 4 } {
+                break;
+            }
+            let place = round % few.len();
+            met[place].insert(self.send(question, few[place])?);
+        }
+        let several = met.iter().flatten().collect::<BTreeSet<_>>().len() > 1;
+        let sticky = several && met[..few.len()].iter().all(|fates| fates.len() == 1);
+        for place in few.len()..if sticky { sources.len() } else { few.len() } {
+            met[place].insert(self.send(question, sources[place])?);
+        }
+        Ok(Answer { fates: met.into_iter().flatten().collect(), sticky })
+    }
+
+    /// Sends one packet and says where it went.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub fn send(&mut self, question: &Question, source: std::net::IpAddr) -> io::Result<Fate> {
+        self.sent += 1;
+        let Destination { address: destination, protocol } = question.destination;
+        // A new port each time, so that each packet is a new flow.
+        let port = 1024 + (self.sent % 60_000) as u16;
+        let source = SocketAddr::new(source, port);
+        let first = First { protocol, source, destination, number: self.sent };
+        match question.sender {
+            Sender::Node => self.own.send(&first)?,
+            Sender::Pod => self.wires[0].write_all(&first.bytes())?,
+            Sender::Endpoint(address) if is_local_pod(address) => self.wires[0].write_all(&first.bytes())?,
+            _ => self.wires[1].write_all(&first.bytes())?,
+        }
+        if let Some(fate) = self.observe(question.sender, &first) {
+            return Ok(fate);
+        }
+        thread::sleep(SILENCE);
+        Ok(self.observe(question.sender, &first).unwrap_or(Fate::Drop))
+    }
+
+    /// Empties all that can be read. Where the packet itself is seen, a refusal is a closed port's.
+    fn observe(&mut self, sender: Sender, first: &First) -> Option<Fate> {
+        let (mut seen, mut buffer) = (Vec::new(), [0; 2048]);
+        for wire in &mut self.wires {
+            while let Ok(length) = wire.read(&mut buffer) {
+                seen.extend(packet::read(&buffer[..length]));
+            }
+        }
+        self.own.receive(first.source.is_ipv4(), &mut |sighting| seen.push(sighting));
+        let arrived = seen.iter().find_map(|sighting| match sighting {
+            Sighting::First(other) if other.number == first.number => Some(fate(sender, first, other)),
+            _ => None,
+        });
+        arrived.or_else(|| seen.contains(&Sighting::Refusal(first.number)).then_some(Fate::Reject))
+    }
+}
+
+fn fate(sender: Sender, first: &First, arrived: &First) -> Fate {
+    let source = arrived.source.ip();
+    let seen = match source {
+        _ if source == first.source.ip() => Seen::Sender,
+        // Any of the node's addresses is its own: which one it takes is the route's choice.
+        _ if sender == Sender::Node && profile::is_own(source) => Seen::Sender,
+        _ if profile::is_own(source) => Seen::Node,
+        _ => Seen::Other(source),
+    };
+    if arrived.destination == first.destination && seen == Seen::Sender {
+        return Fate::Pass;
+    }
+    Fate::Forward(arrived.destination, seen)
+}
+
+/// True for pods behind `pods0`.
+fn is_local_pod(address: std::net::IpAddr) -> bool {
+    let text = address.to_string();
+    text.starts_with("10.244.1.") || text.starts_with("fd00:10:244:1:")
+}
+
+fn set_up() -> Result<([File; 2], RawSockets), Error> {
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        |source| Error::SetUp { what, source }
+    };
+    let pods = tun::create("pods0").map_err(failed("the wire pods0"))?;
+    let wire = tun::create("wire0").map_err(failed("the wire wire0"))?;
+    configure(NETWORK).map_err(failed("addresses and routes"))?;
+    for (path, value) in SYSCTLS {
+        fs::write(format!("/proc/sys/net/{path}"), value).map_err(failed(path))?;
+    }
+    Ok(([pods, wire], RawSockets::open().map_err(failed("raw sockets"))?))
+}
+
+fn configure(commands: &str) -> io::Result<()> {
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = ip.stdin.take() {
+        stdin.write_all(commands.as_bytes())?;
+    }
+    if ip.wait()?.success() { Ok(()) } else { Err(io::Error::other("the program ip failed")) }
+}

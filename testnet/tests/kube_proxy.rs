@@ -1,0 +1,199 @@
+//! Compares Sluice with kube-proxy: what a real one did with real packets, recorded in `tests/oracle/`, for hundreds of sets
+//! of objects and some ways to configure a node.
+//!
+//! ```text
+//! cargo test -p testnet --test kube_proxy                                      # Sluice against the recordings
+//! KUBE_PROXY=/path/to/kube-proxy cargo test -p testnet --test kube_proxy       # kube-proxy against the recordings
+//! UPDATE=1 KUBE_PROXY=… cargo test -p testnet --test kube_proxy                # records anew
+//! ORACLE_SET=17 cargo test -p testnet --test kube_proxy                        # one set, its objects are shown
+//! ```
+//!
+//! Where the answers differ, one of the reasons in [`deliberate`] must hold.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dataplane::forwarding_table::{ForwardingTable, Outcome, Packet};
+use testnet::harness::{self, Trial};
+use testnet::oracle::answer::{Answer, Fate, Seen};
+use testnet::oracle::kube_proxy::{self, KubeProxy};
+use testnet::oracle::node::Node;
+use testnet::oracle::objects::ObjectSet;
+use testnet::oracle::profile::{self, PROFILES, Profile};
+use testnet::oracle::question::{Question, Sender, questions};
+use testnet::oracle::recording::{Recorded, Recording};
+
+fn main() -> ExitCode {
+    if let Err(error) = pods::userns::enter() {
+        eprintln!("no user namespace: {error}");
+    }
+    let mut trials = Vec::new();
+    for profile in &PROFILES {
+        let name = profile.name;
+        trials.push(Trial::new(format!("table::{name}"), || done(table_agrees(profile))));
+        trials.push(Trial::new(format!("kube_proxy::{name}"), || done(kube_proxy_agrees(profile))));
+    }
+    harness::run(trials)
+}
+
+fn done(differences: Vec<String>) -> harness::Outcome {
+    if differences.is_empty() {
+        return harness::Outcome::Passed;
+    }
+    let shown = differences.iter().take(60).cloned().collect::<Vec<_>>().join("\n");
+    harness::Outcome::Failed(format!("{} differences:\n{shown}", differences.len()))
+}
+
+/// A question that was answered in two ways.
+struct Difference<'a> {
+    set: &'a ObjectSet,
+    question: &'a Question,
+    ours: &'a Answer,
+    theirs: &'a Answer,
+}
+
+/// Why an answer may differ from kube-proxy's; `None` when it may not.
+///
+/// Not seen here, because both count as `reject`: Sluice refuses TCP by a reset, which no rate limit holds back; kube-proxy
+/// by ICMP.
+fn deliberate(difference: &Difference<'_>) -> Option<&'static str> {
+    let Sender::Endpoint(own) = difference.question.sender else { return None };
+    let masquerade = |fate: &Fate| match *fate {
+        Fate::Forward(endpoint, Seen::Sender) if endpoint.ip() == own => Fate::Forward(endpoint, Seen::Node),
+        fate => fate,
+    };
+    let theirs: BTreeSet<Fate> = difference.theirs.fates.iter().map(masquerade).collect();
+    let unknown = difference.set.nodes_of(own).contains(&None);
+    (unknown && difference.ours.fates == theirs)
+        .then_some("an endpoint of an unknown node may be this node's: its packets to itself are masqueraded")
+}
+
+/// The forwarding table says of every question what kube-proxy did.
+fn table_agrees(profile: &Profile) -> Vec<String> {
+    let recording = read(profile);
+    let (mut differences, mut reasons, mut asked) = (Vec::new(), BTreeMap::<_, u32>::new(), 0);
+    for seed in chosen(profile) {
+        let (set, recorded) = (ObjectSet::generate(seed), recorded(&recording, seed));
+        let table = ForwardingTable::build(profile.node_facts(), &set.model().snapshot());
+        for (question, theirs) in &recorded.answers {
+            asked += 1;
+            let ours = judge(&table, question);
+            let difference = Difference { set: &set, question, ours: &ours, theirs };
+            if ours == *theirs {
+                continue;
+            }
+            match deliberate(&difference) {
+                Some(reason) => *reasons.entry(reason).or_default() += 1,
+                None => differences.push(text(&difference)),
+            }
+        }
+    }
+    eprintln!("{}: {asked} questions; deliberate differences: {reasons:#?}", profile.name);
+    differences
+}
+
+fn text(difference: &Difference<'_>) -> String {
+    let Difference { set, question, ours, theirs } = difference;
+    format!("set {}: {question}\n    Sluice      {ours}\n    kube-proxy  {theirs}", set.seed)
+}
+
+/// What the table says, in the words of a recording.
+fn judge(table: &ForwardingTable, question: &Question) -> Answer {
+    let destination = question.destination.address;
+    let source = question.sender.addresses(destination.is_ipv4(), 0)[0];
+    let packet = Packet::new(source, question.destination.protocol, destination);
+    let endpoints = match table.judge(&packet) {
+        Outcome::Forward(endpoints) => endpoints,
+        Outcome::Reject => return Fate::Reject.into(),
+        Outcome::Drop => return Fate::Drop.into(),
+        Outcome::Local | Outcome::Pass => return Fate::Pass.into(),
+    };
+    let fate = |endpoint: &std::net::SocketAddr| {
+        // What the node itself sends has its address anyway, and what it delivers to itself keeps its source.
+        let visible = question.sender != Sender::Node && !profile::is_own(endpoint.ip());
+        let masquerades = visible && table.masquerades(source, &packet.destination, endpoint.ip());
+        Fate::Forward(*endpoint, if masquerades { Seen::Node } else { Seen::Sender })
+    };
+    let affinity = table.frontend(&packet.destination).is_some_and(|frontend| frontend.affinity.is_some());
+    Answer { fates: endpoints.iter().map(fate).collect(), sticky: affinity && endpoints.len() > 1 }
+}
+
+/// kube-proxy does what was recorded, or is recorded.
+fn kube_proxy_agrees(profile: &Profile) -> Vec<String> {
+    let Some(program) = std::env::var_os("KUBE_PROXY").map(PathBuf::from) else {
+        harness::skip("set KUBE_PROXY to a kube-proxy to compare it with the recordings");
+    };
+    let mut node = node();
+    let mut proxy = KubeProxy::start(&program, &node, profile).unwrap();
+    let update = std::env::var_os("UPDATE").is_some() && std::env::var_os("ORACLE_SET").is_none();
+    let recording = if update { Recording::default() } else { read(profile) };
+    let (mut sets, mut differences) = (Vec::new(), Vec::new());
+    for seed in chosen(profile) {
+        let set = ObjectSet::generate(seed);
+        proxy.load(&mut node, &set).unwrap_or_else(|error| panic!("set {seed}: {error}"));
+        let answers = ask(&mut node, &set);
+        if !update {
+            let known = &recorded(&recording, seed).answers;
+            let differs = answers.iter().filter(|(question, answer)| known.get(question) != Some(answer));
+            differences
+                .extend(differs.map(|(question, answer)| format!("set {seed}: {question} => {answer}")));
+        }
+        sets.push(Recorded { seed, digest: set.digest(), answers });
+    }
+    if update {
+        let version = kube_proxy::version(&program).unwrap();
+        std::fs::write(file(profile), Recording { version, sets }.to_string()).unwrap();
+    }
+    differences
+}
+
+/// The answers of what runs on the node.
+fn ask(node: &mut Node, set: &ObjectSet) -> BTreeMap<Question, Answer> {
+    let ask = |(number, question): (usize, Question)| {
+        let answer = node.ask(&question, number).unwrap();
+        assert!(!answer.is_torn(), "set {}: {question} => {answer}", set.seed);
+        (question, answer)
+    };
+    questions(set).into_iter().enumerate().map(ask).collect()
+}
+
+fn node() -> Node {
+    Node::start()
+        .unwrap_or_else(|error| harness::skip(format!("{error}: {:?}", std::error::Error::source(&error))))
+}
+
+/// The sets to look at.
+fn chosen(profile: &Profile) -> Vec<u64> {
+    let only: Option<u64> = std::env::var("ORACLE_SET").ok().map(|seed| seed.parse().unwrap());
+    let chosen: Vec<u64> = profile.seeds().filter(|seed| only.is_none_or(|only| only == *seed)).collect();
+    if only.is_some() {
+        for object in chosen.iter().flat_map(|seed| ObjectSet::generate(*seed).objects) {
+            eprintln!("{object}");
+        }
+    }
+    chosen
+}
+
+fn file(profile: &Profile) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/oracle/{}.txt", profile.name))
+}
+
+fn read(profile: &Profile) -> Recording {
+    let path = file(profile);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Recording::parse(&text).unwrap()
+}
+
+fn recorded(recording: &Recording, seed: u64) -> &Recorded {
+    let recorded = recording.sets.iter().find(|set| set.seed == seed);
+    let recorded = recorded.unwrap_or_else(|| panic!("set {seed} is not recorded"));
+    assert_eq!(
+        recorded.digest,
+        ObjectSet::generate(seed).digest(),
+        "set {seed} was recorded of other objects"
+    );
+    recorded
+}
