@@ -50,7 +50,8 @@ pub(crate) enum Command {
 
 /// Reads the command line; on a mistake (or help) it has been reported, and the exit code comes back.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    let args = booleans::plain(&command(), args.into_iter().collect());
+    let args = wiring::dns::go_flags::with_two_dashes(args.into_iter().collect());
+    let args = booleans::plain(&command(), args);
     let parsed = command()
         .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command())));

@@ -23,7 +23,7 @@ pub use config::{
 };
 pub use error::{CorefileError, Position, Problem};
 pub use plugins::{Facts, Pattern, supported_plugins, upstream_address};
-pub use sources::{NoSources, Sources, System};
+pub use sources::{NoSources, Sources, System, matches};
 pub use tree::{Directive, ServerBlock, parse};
 
 /// Reads a Corefile. `file` is its name in errors and the folder that imports are relative to; `default_port` is that of

@@ -31,11 +31,14 @@
 //! The contract is the Kubernetes DNS specification 1.1.0 with what CoreDNS adds to it.
 
 pub mod answer;
+pub mod chain;
 pub mod corefile;
 pub mod datagrams;
 pub mod forward;
+pub mod instance;
 pub mod lookup;
 pub mod message;
+pub mod metrics;
 pub mod name;
 pub mod relay;
 pub mod resolv_conf;

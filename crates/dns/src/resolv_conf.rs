@@ -1,9 +1,11 @@
 //! Reads the `nameserver` lines of a `resolv.conf`, to find the resolvers that the host itself uses.
 //!
-//! Search lists and options are the host's business: names reach us complete.
+//! Options are the host's business; its search list matters to `autopath` alone, for names reach us complete.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+
+use crate::name::Name;
 
 /// Port of DNS.
 const PORT: u16 = 53;
@@ -28,6 +30,13 @@ pub fn parse(text: &str, own: &[IpAddr]) -> Vec<SocketAddr> {
         }
     }
     upstreams
+}
+
+/// The names of the last `search` line of `text`.
+pub(crate) fn search_list(text: &str) -> Vec<Name> {
+    let mut lists = text.lines().filter_map(|line| line.strip_prefix("search")?.strip_prefix([' ', '\t']));
+    let names = lists.next_back().unwrap_or_default().split_ascii_whitespace();
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 /// An address, with an interface's index behind `%` when it is link-local. Interface names are not resolved here.

@@ -9,6 +9,7 @@ mod sockets;
 mod tcp;
 mod udp;
 
+pub(crate) use slow::with_scratch;
 pub use sockets::Sockets;
 
 use std::io;
@@ -18,9 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 
+use crate::chain::Chain;
 use crate::forward::Forwarder;
 use crate::zone::Zone;
 
@@ -28,6 +30,8 @@ use crate::zone::Zone;
 const QUEUE_MAX: usize = 1024;
 /// Stack of a thread, in bytes: the deepest path is a few kilobytes of query and answer state.
 const STACK_BYTES: usize = 256 * 1024;
+/// Stack of the slow thread: plugins ask each other, and expressions and TLS need room. It is taken as it is used.
+const SLOW_STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,8 @@ pub(crate) struct Shared {
     synced: AtomicBool,
     stopping: AtomicBool,
     forwarder: Forwarder,
+    /// Answers what the zone does not, in the forwarder's place.
+    chain: ArcSwapOption<Chain>,
     counters: Counters,
 }
 
@@ -91,6 +97,8 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    /// The chain whose work beside the queries runs on the slow thread.
+    chains: watch::Sender<Option<Arc<Chain>>>,
 }
 
 impl Server {
@@ -103,17 +111,40 @@ impl Server {
         upstreams: Vec<SocketAddr>,
         sockets: Vec<Sockets>,
     ) -> Result<Self, ServerError> {
+        Self::launch(zone, Forwarder::new(upstreams), None, sockets)
+    }
+
+    /// Starts the threads on these sockets; what the zone does not answer, the chain does.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_chain(
+        zone: Arc<Zone>,
+        chain: Arc<Chain>,
+        sockets: Vec<Sockets>,
+    ) -> Result<Self, ServerError> {
+        Self::launch(zone, Forwarder::new(Vec::new()), Some(chain), sockets)
+    }
+
+    fn launch(
+        zone: Arc<Zone>,
+        forwarder: Forwarder,
+        chain: Option<Arc<Chain>>,
+        sockets: Vec<Sockets>,
+    ) -> Result<Self, ServerError> {
         let shared = Arc::new(Shared {
             zone: ArcSwap::new(zone),
             synced: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            forwarder: Forwarder::new(upstreams),
+            forwarder,
+            chain: ArcSwapOption::new(chain),
             counters: Counters::default(),
         });
         let (stop, stopped) = watch::channel(false);
+        let (chains, started) = watch::channel(None);
         let (slow, jobs) = mpsc::channel(QUEUE_MAX);
         let addresses = sockets.iter().map(|sockets| sockets.address).collect();
-        let mut server = Self { shared, udp: Vec::new(), addresses, threads: Vec::new(), stop };
+        let mut server = Self { shared, udp: Vec::new(), addresses, threads: Vec::new(), stop, chains };
         let mut listeners = Vec::new();
         for sockets in sockets {
             listeners.extend(sockets.tcp);
@@ -121,7 +152,7 @@ impl Server {
                 server.spawn_udp(Arc::new(socket), slow.clone())?;
             }
         }
-        server.spawn_slow(listeners, jobs, stopped)?;
+        server.spawn_slow(listeners, jobs, stopped, started)?;
         Ok(server)
     }
 
@@ -133,7 +164,7 @@ impl Server {
         socket.set_nonblocking(false).map_err(ServerError::Socket)?;
         self.udp.push(Arc::clone(&socket));
         let shared = Arc::clone(&self.shared);
-        self.spawn("dns-udp", move || udp::serve(&socket, &shared, &slow))
+        self.spawn("dns-udp", STACK_BYTES, move || udp::serve(&socket, &shared, &slow))
     }
 
     fn spawn_slow(
@@ -141,6 +172,7 @@ impl Server {
         listeners: Vec<std::net::TcpListener>,
         jobs: mpsc::Receiver<slow::Job>,
         stopped: watch::Receiver<bool>,
+        chains: watch::Receiver<Option<Arc<Chain>>>,
     ) -> Result<(), ServerError> {
         for listener in &listeners {
             listener.set_nonblocking(true).map_err(ServerError::Socket)?;
@@ -150,11 +182,18 @@ impl Server {
             .build()
             .map_err(ServerError::Thread)?;
         let shared = Arc::clone(&self.shared);
-        self.spawn("dns-slow", move || runtime.block_on(slow::serve(shared, listeners, jobs, stopped)))
+        self.spawn("dns-slow", SLOW_STACK_BYTES, move || {
+            runtime.block_on(slow::serve(shared, listeners, jobs, stopped, chains))
+        })
     }
 
-    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ServerError> {
-        let builder = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+    fn spawn(
+        &mut self,
+        name: &str,
+        stack: usize,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let builder = std::thread::Builder::new().name(name.into()).stack_size(stack);
         self.threads.push(builder.spawn(work).map_err(ServerError::Thread)?);
         Ok(())
     }
@@ -184,6 +223,14 @@ impl Server {
     /// `server.follow_upstreams(|| dns::resolv_conf::host_upstreams(&[]))`.
     pub fn follow_upstreams(&self, source: impl Fn() -> Vec<SocketAddr> + Send + 'static) {
         self.shared.forwarder.follow(source);
+    }
+
+    /// Answers what the zone does not with the plugins of this chain from now on; queries on their way finish with the old
+    /// one. The zone is the caller's business: see [`Chain::hot_zone`].
+    pub fn set_chain(&self, chain: Arc<Chain>) {
+        self.shared.chain.store(Some(Arc::clone(&chain)));
+        // A send fails only when the slow thread has ended, and then nothing is to be started.
+        let _ = self.chains.send(Some(chain));
     }
 
     /// The addresses listened on, with the ports that were really taken.

@@ -127,6 +127,12 @@ impl Zone {
         Self { pods, ..self.clone() }
     }
 
+    /// The same names under a configuration that differs in its suffixes only: what is read from the objects stays.
+    #[must_use]
+    pub fn with_config(&self, config: Arc<ZoneConfig>) -> Self {
+        Self { config, ..self.clone() }
+    }
+
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &ZoneConfig {

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use dns::server::{Server, Sockets};
 use dns::zone::{Zone, ZoneConfig};
 use serde_json::{Value, json};
-use support::{PATIENCE, Upstream, ask_tcp, ask_udp, frame, load, query, read, read_frame};
+use support::{
+    PATIENCE, Upstream, answer_with, ask_tcp, ask_udp, cut, frame, load, query, read, read_frame, refuse,
+};
 
 const WEB: &str = "web.default.svc.cluster.local";
 const OUT: &str = "out.default.svc.cluster.local";
@@ -50,30 +52,6 @@ fn example() -> Upstream {
 
 fn answers(bytes: &[u8]) -> Vec<String> {
     read(bytes).answers.iter().map(ToString::to_string).collect()
-}
-
-/// The upstream's answer with one byte of its header changed.
-fn cut(mut answer: Vec<u8>) -> Vec<u8> {
-    answer[2] |= 0x02;
-    answer
-}
-
-/// An answer without records, of this code.
-fn refuse(query: &[u8], code: u8) -> Vec<u8> {
-    let mut answer = query.to_vec();
-    answer[2] |= 0x80;
-    answer[3] = code;
-    answer
-}
-
-/// An answer with one address.
-fn answer_with(query: &[u8], octet: u8) -> Vec<u8> {
-    let end = dns::message::parse_query(query).unwrap().question_end;
-    let mut answer = query[..end].to_vec();
-    answer[2] |= 0x80;
-    answer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
-    answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, octet]);
-    answer
 }
 
 #[test]

@@ -74,8 +74,9 @@ fn matching(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// True when `name` is what `pattern` with one wildcard means.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+/// True when `name` is what `pattern` with at most one wildcard means.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((before, after)) = pattern.split_once(['*', '?']) else { return pattern == name };
     let one = pattern.as_bytes().get(before.len()) == Some(&b'?');
     let middle = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));

@@ -34,6 +34,8 @@ pub struct Response {
     pub authoritative: bool,
     /// The RA bit.
     pub recursion_available: bool,
+    /// The AD bit.
+    pub authenticated: bool,
     /// Answer section.
     pub answers: Vec<Record>,
     /// Authority section.
@@ -57,6 +59,7 @@ pub fn read_response(bytes: &[u8]) -> Option<Response> {
         truncated: bytes[2] & 0x02 != 0,
         authoritative: bytes[2] & 0x04 != 0,
         recursion_available: bytes[3] & 0x80 != 0,
+        authenticated: bytes[3] & 0x20 != 0,
         ..Response::default()
     };
     response.answers = read_section(bytes, &mut at, read_u16(bytes, 6)?)?;
@@ -237,6 +240,11 @@ const KINDS: [(u16, &str); 24] = [
     (99, "SPF"),
     (257, "CAA"),
 ];
+
+/// The last number of a SOA record's data: the lifetime of denials (RFC 2308 §4).
+pub(crate) fn read_soa_minimum(data: &[u8]) -> Option<u32> {
+    read_u32(data, data.len().checked_sub(4)?)
+}
 
 /// The code of a mnemonic, upper or lower case.
 #[must_use]

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Shared, tcp};
 use crate::answer::{Outcome, Transport, complete, reply_code};
+use crate::chain::Chain;
 use crate::forward::ForwardError;
 use crate::message::{Query, parse_query, rcode};
 
@@ -34,6 +35,7 @@ pub(super) async fn serve(
     listeners: Vec<std::net::TcpListener>,
     mut jobs: mpsc::Receiver<Job>,
     mut stopped: watch::Receiver<bool>,
+    mut chains: watch::Receiver<Option<Arc<Chain>>>,
 ) {
     let limits = Arc::new(tcp::Limits::default());
     for listener in listeners {
@@ -45,13 +47,22 @@ pub(super) async fn serve(
                 Some(job) => drop(tokio::spawn(answer_job(job, Arc::clone(&shared)))),
                 None => break,
             },
+            Ok(()) = chains.changed() => {
+                let chain = chains.borrow_and_update().clone();
+                if let Some(chain) = chain {
+                    chain.start();
+                }
+            }
             _ = stopped.changed() => break,
         }
     }
 }
 
 async fn answer_job(job: Job, shared: Arc<Shared>) {
-    let answer = ask(&shared, &job.query, job.partial.as_deref(), Transport::Udp).await;
+    let answer = ask(&shared, &job.query, job.partial.as_deref(), Transport::Udp, job.peer).await;
+    if answer.is_empty() {
+        return;
+    }
     if let Err(error) = job.socket.send_to(&answer, job.peer) {
         tracing::debug!(%error, peer = %job.peer, "forwarded DNS answer was not sent");
     }
@@ -64,7 +75,11 @@ pub(super) async fn ask(
     packet: &[u8],
     partial: Option<&[u8]>,
     transport: Transport,
+    peer: SocketAddr,
 ) -> Vec<u8> {
+    if let Some(chain) = shared.chain.load_full() {
+        return chain.answer(packet, partial, transport, peer).await;
+    }
     let Ok(query) = parse_query(packet) else { return Vec::new() };
     let asked = match partial {
         None => shared.forwarder.exchange(packet).await,
@@ -87,7 +102,7 @@ pub(super) async fn ask(
 }
 
 /// Lends room for any answer: one buffer for the whole thread, which all of its tasks share.
-pub(super) fn with_scratch<T>(use_: impl FnOnce(&mut [u8]) -> T) -> T {
+pub(crate) fn with_scratch<T>(use_: impl FnOnce(&mut [u8]) -> T) -> T {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; ANSWER_BYTES]);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>,
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if let Some(share) = limits.take(peer.ip()) {
-                    tokio::spawn(serve(stream, Arc::clone(&shared), share));
+                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), share));
                 }
             }
             Err(error) => {
@@ -84,19 +84,20 @@ pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>,
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, share: Share) {
+async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, share: Share) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, ready) = mpsc::channel(PIPELINE_MAX);
     let writing = tokio::spawn(write(writer, ready));
     // A client that closes or breaks the framing ends its connection: nothing to tell it.
-    let _ = read(reader, shared, answers).await;
+    let _ = read(reader, peer, shared, answers).await;
     let _ = writing.await;
     drop(share);
 }
 
 async fn read(
     mut reader: OwnedReadHalf,
+    peer: SocketAddr,
     shared: Arc<Shared>,
     answers: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
@@ -116,7 +117,7 @@ async fn read(
         let permit = Arc::clone(&pipeline).acquire_owned().await.map_err(io::Error::other)?;
         let (shared, answers) = (Arc::clone(&shared), answers.clone());
         tokio::spawn(async move {
-            let answer = slow::ask(&shared, &query, partial.as_deref(), Transport::Tcp).await;
+            let answer = slow::ask(&shared, &query, partial.as_deref(), Transport::Tcp, peer).await;
             let _ = answers.send(answer).await;
             drop(permit);
         });

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod corefile;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -163,4 +165,78 @@ fn answer_from(query: &[u8], records: &[(String, String, String)]) -> Vec<u8> {
         answer.add_answer(Record::from_rdata(asked.name().clone(), 60, data));
     }
     answer.to_vec().unwrap()
+}
+
+/// An upstream that counts, and says what it was asked.
+pub(crate) struct Counting {
+    pub(crate) upstream: Upstream,
+    pub(crate) asked: Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl Counting {
+    /// One whose answers a function makes from the query.
+    pub(crate) fn start(reply: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Self {
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let upstream = Upstream::start(move |query| {
+            let read = hickory_proto::op::Message::from_vec(query).unwrap();
+            seen.lock().unwrap().push(format!("{} {}", read.queries[0].name(), read.queries[0].query_type()));
+            reply(query)
+        });
+        Self { upstream, asked }
+    }
+
+    /// One that knows these records; everything else is NXDOMAIN with a SOA record of this lifetime.
+    pub(crate) fn with_records(records: &[(&str, &str, &str)], denial_ttl: u32) -> Self {
+        let records: Vec<_> =
+            records.iter().map(|(n, k, d)| ((*n).into(), (*k).into(), (*d).into())).collect();
+        Self::start(move |query| with_soa(&answer_from(query, &records), denial_ttl))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.upstream.address
+    }
+
+    /// What it was asked since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+/// A denial gets its SOA record.
+fn with_soa(answer: &[u8], ttl: u32) -> Vec<u8> {
+    use hickory_proto::op::Message;
+    use hickory_proto::rr::rdata::SOA;
+    use hickory_proto::rr::{Name, RData, Record};
+    let mut message = Message::from_vec(answer).unwrap();
+    if message.answers.is_empty() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let soa = SOA::new(name("ns.example.com."), name("host.example.com."), 1, 60, 60, 60, ttl);
+        message.add_authority(Record::from_rdata(name("example.com."), 3600, RData::SOA(soa)));
+    }
+    message.to_vec().unwrap()
+}
+
+/// The upstream's answer marked as cut.
+pub(crate) fn cut(mut answer: Vec<u8>) -> Vec<u8> {
+    answer[2] |= 0x02;
+    answer
+}
+
+/// An answer without records, of this code.
+pub(crate) fn refuse(query: &[u8], code: u8) -> Vec<u8> {
+    let mut answer = query.to_vec();
+    answer[2] |= 0x80;
+    answer[3] = code;
+    answer
+}
+
+/// An answer with one address.
+pub(crate) fn answer_with(query: &[u8], octet: u8) -> Vec<u8> {
+    let end = dns::message::parse_query(query).unwrap().question_end;
+    let mut answer = query[..end].to_vec();
+    answer[2] |= 0x80;
+    answer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+    answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, octet]);
+    answer
 }

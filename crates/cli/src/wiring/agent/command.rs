@@ -1,7 +1,7 @@
 //! `sluice agent`: service proxy and DNS for one node of any cluster. Also what `sluice proxy` and `sluice dns` share
 //! with it: the connection to the API, and staying until told to stop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +12,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tracing::{info, warn};
 
+use super::corefile::{CorefileSource, Place};
+use super::endpoints::Exposure;
+use super::names::made_corefile;
 use super::{Agent, Config, DNS_PORT, DnsConfig, ProxyConfig};
 use crate::wiring::stop_signals::StopSignals;
 use crate::wiring::{logging, maybe_empty_path};
@@ -55,6 +58,9 @@ pub(crate) struct DnsFlags {
     /// DNS domain of the cluster
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     dns_domain: String,
+    /// Leave out what the Corefile of kube-system/coredns asks for and is not served here, instead of refusing to start
+    #[arg(long)]
+    skip_unsupported: bool,
 }
 
 /// Runs the command.
@@ -80,6 +86,11 @@ pub(crate) fn stay(start: impl Future<Output = anyhow::Result<Agent>>) -> anyhow
             info!("stopping; the rules stay, `sluice cleanup --rules` removes them");
         } else {
             info!("stopping");
+        }
+        let lameduck = agent.begin_stop();
+        if !lameduck.is_zero() {
+            info!("going on for {lameduck:?}, while nobody new is sent here");
+            tokio::time::sleep(lameduck).await;
         }
         agent.stop();
         Ok(ExitCode::SUCCESS)
@@ -147,12 +158,19 @@ impl DnsFlags {
             None => cluster_dns(client).await?,
         };
         let own = node_address(client, node).await?;
-        let listen: Vec<SocketAddr> =
-            [address, own].map(|address| SocketAddr::from((address, DNS_PORT))).to_vec();
         let IpAddr::V4(local) = address else {
             bail!("the DNS address must be an IPv4 address, not {address}; name one with --dns-address")
         };
-        Ok(DnsConfig { domain: self.dns_domain.clone(), local_address: Some(local), listen, upstreams: None })
+        let text = made_corefile(&self.dns_domain, DNS_PORT, None);
+        Ok(DnsConfig {
+            corefile: CorefileSource {
+                place: Place::ConfigMap(text),
+                skip_unsupported: self.skip_unsupported,
+            },
+            local_address: Some(local),
+            listen: vec![address, own],
+            exposure: Exposure::Loopback,
+        })
     }
 }
 

@@ -30,8 +30,8 @@ const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-ti
 
 /// What is watched.
 pub(crate) struct Sources {
-    /// DNS needs the namespaces, the proxy does not.
-    pub(crate) namespaces: bool,
+    /// Which objects the names need.
+    pub(crate) selection: Selection,
     /// The node whose object is followed.
     pub(crate) node: String,
     /// Whether ServiceCIDR objects are followed.
@@ -57,16 +57,56 @@ enum Input {
     Failed(watcher::Error),
 }
 
+/// Which objects are watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Namespaces: DNS needs them, the proxy does not.
+    pub(crate) namespaces: bool,
+    /// Pods, for `pods verified`.
+    pub(crate) pods: bool,
+    /// Label selector of Services and EndpointSlices.
+    labels: Option<String>,
+    /// Label selector of Namespaces.
+    namespace_labels: Option<String>,
+    /// No EndpointSlices.
+    noendpoints: bool,
+}
+
+impl Selection {
+    /// What the `kubernetes` plugin of this Corefile wants to see.
+    pub(crate) fn of(config: &dns::corefile::Config) -> Self {
+        let kubernetes = config.blocks.iter().find_map(|block| block.kubernetes.as_ref());
+        let Some(kubernetes) = kubernetes else { return Self::default() };
+        Self {
+            namespaces: true,
+            pods: kubernetes.pods == dns::zone::Pods::Verified,
+            labels: kubernetes.labels.clone(),
+            namespace_labels: kubernetes.namespace_labels.clone(),
+            noendpoints: kubernetes.noendpoints,
+        }
+    }
+
+    /// True when no object is left out.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_none() && self.namespace_labels.is_none() && !self.noendpoints
+    }
+}
+
 /// Feeds `slots` until the program ends.
 pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>) {
     let mut inputs: SelectAll<BoxStream<'static, Input>> = SelectAll::new();
     let all = watcher::Config::default;
-    inputs.push(watch(&client, all(), Input::Service, Input::Failed));
-    inputs.push(watch(&client, all(), Input::Slice, Input::Failed));
+    let labelled = |labels: &Option<String>| watcher::Config { label_selector: labels.clone(), ..all() };
+    let selection = &sources.selection;
+    inputs.push(watch(&client, labelled(&selection.labels), Input::Service, Input::Failed));
+    if !selection.noendpoints {
+        inputs.push(watch(&client, labelled(&selection.labels), Input::Slice, Input::Failed));
+    }
     let own = all().fields(&format!("metadata.name={}", sources.node));
     inputs.push(watch(&client, own, Input::Node, Input::Failed));
-    if sources.namespaces {
-        inputs.push(watch(&client, all(), Input::Namespace, Input::Failed));
+    if selection.namespaces {
+        let which = labelled(&selection.namespace_labels);
+        inputs.push(watch(&client, which, Input::Namespace, Input::Failed));
     }
     if sources.service_cidrs {
         inputs.push(watch(&client, all(), Input::ServiceCidr, Input::NoServiceCidrs));
@@ -145,7 +185,7 @@ struct Intake {
 
 impl Intake {
     fn new(sources: &Sources) -> Self {
-        let unwatched = Listing { listed_once: !sources.namespaces, seen: HashSet::new() };
+        let unwatched = |is: bool| Listing { listed_once: is, seen: HashSet::new() };
         Self {
             model: Model::new(),
             around: Around::new(sources.service_cidrs, sources.interfaces.is_some()),
@@ -153,9 +193,9 @@ impl Intake {
             observed: sources.observed.clone(),
             triggers: Vec::new(),
             services: Listing::default(),
-            slices: Listing::default(),
+            slices: unwatched(sources.selection.noendpoints),
             nodes: Listing::default(),
-            namespaces: unwatched,
+            namespaces: unwatched(!sources.selection.namespaces),
             published_once: false,
         }
     }

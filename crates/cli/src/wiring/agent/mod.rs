@@ -11,14 +11,17 @@
 
 mod around;
 mod command;
+pub(crate) mod corefile;
+pub(crate) mod endpoints;
 mod feed;
 mod health;
 mod http;
 mod interfaces;
 mod metrics;
-mod names;
+pub(crate) mod names;
 mod node_facts;
 mod observed;
+mod pods_feed;
 mod process;
 mod proxy;
 mod proxy_config;
@@ -28,18 +31,20 @@ mod slot;
 pub(crate) mod stages;
 pub(crate) mod status;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use futures::StreamExt;
 use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use command::{ApiFlags, Args, SubnetFlags, connect, node_name, run, stay, warn_without_node};
-use feed::Sources;
-use names::Names;
+use corefile::{CorefileSource, Place};
+use endpoints::Exposure;
+use feed::{Selection, Sources};
+use names::{Dns, Names};
 use observed::Observed;
 use proxy::{Outfit, Proxy};
 pub(crate) use proxy_config::{
@@ -63,21 +68,22 @@ pub(crate) struct Config {
 /// The DNS half.
 #[derive(Clone, Debug)]
 pub(crate) struct DnsConfig {
-    /// The cluster's domain, such as `cluster.local`.
-    pub(crate) domain: String,
+    /// What it answers, and how.
+    pub(crate) corefile: CorefileSource,
     /// The cluster's DNS address, put on loopback while the agent runs: the node answers it itself.
     pub(crate) local_address: Option<Ipv4Addr>,
     /// Where it listens: the cluster's DNS address, local to this node, and the node's own address.
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Resolvers for names outside of the cluster; `None`: the host's, as they change.
-    pub(crate) upstreams: Option<Vec<SocketAddr>>,
+    /// Blocks of the Corefile that say `bind` listen there instead. Empty: every address.
+    pub(crate) listen: Vec<IpAddr>,
+    /// Who may ask for its health and its counts.
+    pub(crate) exposure: Exposure,
 }
 
 impl Config {
     /// The agent of a node of the embedded cluster.
     pub(crate) fn of_node(node: &pods::NodeConfig) -> Self {
-        let listen =
-            [node.dns_address, node.address.addr()].map(|address| SocketAddr::from((address, DNS_PORT)));
+        let upstream = (node.gateway, DNS_PORT).into();
+        let text = names::made_corefile(&node.dns_domain, DNS_PORT, Some(&[upstream]));
         Self {
             node: node.name.clone(),
             proxy: Some(ProxyConfig {
@@ -86,10 +92,10 @@ impl Config {
                 ..ProxyConfig::default()
             }),
             dns: Some(DnsConfig {
-                domain: node.dns_domain.clone(),
+                corefile: CorefileSource { place: Place::Made(text), skip_unsupported: false },
                 local_address: Some(node.dns_address),
-                listen: listen.to_vec(),
-                upstreams: Some(vec![(node.gateway, DNS_PORT).into()]),
+                listen: vec![node.dns_address.into(), node.address.addr().into()],
+                exposure: Exposure::Nobody,
             }),
         }
     }
@@ -102,42 +108,83 @@ pub(crate) const DNS_PORT: u16 = 53;
 pub(crate) struct Agent {
     slots: Vec<Arc<Slot>>,
     tasks: Vec<JoinHandle<()>>,
+    dns: Option<Arc<Dns>>,
     proxy: bool,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Agent {
     /// Starts both halves and the watch that feeds them. Sockets and rules belong to this thread's network namespace.
-    pub(crate) async fn start(client: Client, config: Config) -> anyhow::Result<Self> {
+    /// Without a client there is no watch: a Corefile without `kubernetes` needs none.
+    pub(crate) async fn start(client: impl Into<Option<Client>>, config: Config) -> anyhow::Result<Self> {
+        let client = client.into();
         let stages = Arc::new(Stages::default());
         let observed = config.proxy.as_ref().map(|proxy| Arc::new(Observed::new(proxy)));
         let servers = servers::start(config.proxy.as_ref().zip(observed.as_ref()), &stages).await?;
         let mut agent = Self {
             slots: Vec::new(),
             tasks: servers.into_iter().map(tokio::spawn).collect(),
+            dns: None,
             proxy: config.proxy.is_some(),
             threads: Vec::new(),
         };
-        let sources = Sources::new(&config, observed.clone())?;
+        let mut sources = Sources::new(&config, observed.clone())?;
         if let Some(dns) = &config.dns {
-            let names = Names::start(dns, Arc::clone(&stages)).context("starting DNS")?;
-            agent.start_consumer("names", |slot| names.run(slot))?;
+            sources.selection = agent.start_names(dns, client.as_ref(), &stages).await?;
         }
         if let (Some(proxy), Some(observed)) = (config.proxy, observed) {
             let (checks, asked) = watch::channel(Checks::default());
             agent.tasks.push(tokio::spawn(service_health::run(asked, Arc::clone(&observed))));
-            let dns_address = config.dns.iter().find_map(|dns| dns.listen.first()).map(SocketAddr::ip);
+            let dns_address = config.dns.iter().find_map(|dns| dns.listen.first()).copied();
             let outfit = Outfit { node: config.node, config: proxy, dns_address, stages, observed, checks };
             let proxy = Proxy::open(outfit).context("starting the service proxy")?;
             agent.start_consumer("proxy", |slot| proxy.run(slot))?;
         }
-        agent.tasks.push(tokio::spawn(feed::feed(client, sources, agent.slots.clone())));
+        if let Some(client) = client {
+            agent.tasks.push(tokio::spawn(feed::feed(client, sources, agent.slots.clone())));
+        }
         Ok(agent)
+    }
+
+    /// Starts the DNS half and what follows its Corefile; returns which objects it needs.
+    async fn start_names(
+        &mut self,
+        config: &DnsConfig,
+        client: Option<&Client>,
+        stages: &Arc<Stages>,
+    ) -> anyhow::Result<Selection> {
+        let loaded = config.corefile.load(client).await?;
+        let selection = Selection::of(&loaded.config);
+        ensure!(
+            !self.proxy || selection.is_everything(),
+            "labels, namespace_labels and noendpoints of the kubernetes plugin are for sluice dns: the proxy beside it \
+             needs every object"
+        );
+        let names =
+            Names::start(config, loaded.config.clone(), Arc::clone(stages)).context("starting DNS")?;
+        let dns = Arc::clone(names.dns());
+        for server in endpoints::start(&loaded.config, &dns, config.exposure).await? {
+            self.tasks.push(tokio::spawn(server));
+        }
+        let follow = config.corefile.clone().follow(client.cloned(), Arc::clone(&dns), loaded.tree);
+        self.tasks.push(tokio::spawn(follow));
+        if let Some(client) = client.filter(|_| selection.pods) {
+            self.tasks.push(tokio::spawn(pods_feed::feed(client.clone(), Arc::clone(&dns))));
+        }
+        self.dns = Some(dns);
+        self.start_consumer("names", |slot| names.run(slot))?;
+        Ok(selection)
     }
 
     /// Whether rules stay in the kernel when it stops.
     pub(crate) fn leaves_rules(&self) -> bool {
         self.proxy
+    }
+
+    /// Says that it is about to stop; returns how long DNS should go on answering, so that nobody asks a server that has
+    /// gone.
+    pub(crate) fn begin_stop(&self) -> std::time::Duration {
+        self.dns.as_ref().map(|dns| dns.begin_stop()).unwrap_or_default()
     }
 
     /// Stops: what is on its way is finished. The rules stay in the kernel, so that a restart loses nothing.
@@ -172,7 +219,7 @@ impl Sources {
         let interfaces = proxy.filter(|proxy| proxy.follows_interfaces());
         let interfaces = interfaces.map(|_| interfaces::watch()).transpose()?;
         Ok(Self {
-            namespaces: config.dns.is_some(),
+            selection: Selection::default(),
             node: config.node.clone(),
             service_cidrs: proxy.is_some_and(|proxy| proxy.service_cidrs.is_none()),
             interfaces: interfaces.map(StreamExt::boxed),

@@ -1,56 +1,101 @@
 //! The DNS half: each update of the model becomes the next zone, which is published whole.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use dns::server::{Server, Sockets};
-use dns::zone::{Zone, ZoneConfig};
-use tracing::warn;
+use dns::corefile::Config;
+use dns::instance::{Instance, Options};
+use dns::metrics::Metrics;
+use dns::zone::PodTable;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing::{debug, warn};
 
 use super::DnsConfig;
 use super::slot::{Slot, Taken, Update};
 use super::stages::Stages;
 
-/// kubeadm's TTL of cluster names, seconds.
-const TTL_SECONDS: u32 = 30;
 /// UDP threads for each address: on a development machine one keeps up with everything.
 const WORKERS: usize = 1;
 
-/// The running server and the zone that it answers from.
+/// The running servers, for everyone who asks about them.
+pub(crate) struct Dns {
+    instance: Mutex<Instance>,
+    pub(crate) metrics: Arc<Metrics>,
+    stopping: AtomicBool,
+}
+
+impl Dns {
+    /// Lends the instance.
+    pub(crate) fn with<T>(&self, use_: impl FnOnce(&mut Instance) -> T) -> T {
+        use_(&mut self.instance.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The plugin that is not ready to answer, if there is one.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        let ready = !self.stopping.load(Ordering::Acquire) && self.with(|instance| instance.is_ready());
+        (!ready).then_some("kubernetes")
+    }
+
+    /// Answers as this Corefile says from now on.
+    pub(crate) fn reload(&self, config: Config) -> anyhow::Result<()> {
+        Ok(self.with(|instance| instance.reload(config))?)
+    }
+
+    /// Takes up the cluster's pods.
+    pub(crate) fn set_pods(&self, pods: PodTable) {
+        self.with(|instance| instance.set_pods(pods));
+    }
+
+    /// Says that it is about to stop, so that nobody new asks; returns how long it should go on answering (`lameduck`).
+    pub(crate) fn begin_stop(&self) -> Duration {
+        self.stopping.store(true, Ordering::Release);
+        let lameduck = |instance: &mut Instance| {
+            let blocks = instance.config().blocks.iter();
+            blocks.filter_map(|block| block.health.as_ref()).map(|health| health.lameduck).max()
+        };
+        self.with(lameduck).unwrap_or_default()
+    }
+}
+
+/// The servers and what feeds them.
 pub(crate) struct Names {
     /// Goes when the server stops: queries then go to other nodes.
     _address: Option<LocalAddress>,
-    server: Arc<Server>,
-    zone: Arc<Zone>,
+    dns: Arc<Dns>,
     stages: Arc<Stages>,
 }
 
 impl Names {
     /// Binds and answers: SERVFAIL for cluster names until the first update.
-    pub(crate) fn start(config: &DnsConfig, stages: Arc<Stages>) -> anyhow::Result<Self> {
-        let mut zone = ZoneConfig::cluster(&config.domain)
-            .with_context(|| format!("the DNS domain {:?} is not a name", config.domain))?;
-        zone.ttl = TTL_SECONDS;
-        zone.pods = dns::zone::Pods::Insecure;
-        zone.local_addresses = config.listen.iter().map(SocketAddr::ip).collect();
-        let zone = Arc::new(Zone::empty(Arc::new(zone)));
+    pub(crate) fn start(config: &DnsConfig, corefile: Config, stages: Arc<Stages>) -> anyhow::Result<Self> {
+        raise_descriptor_limit();
         let address = config.local_address.map(LocalAddress::place).transpose()?;
-        let sockets = config.listen.iter().map(|address| Sockets::bind(*address, WORKERS));
-        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
-        let server = Server::start(Arc::clone(&zone), config.upstreams.clone().unwrap_or_default(), sockets)?;
-        if config.upstreams.is_none() {
-            let own: Vec<IpAddr> = config.listen.iter().map(SocketAddr::ip).collect();
-            server.follow_upstreams(move || dns::resolv_conf::host_upstreams(&own));
-        }
-        let server = Arc::new(server);
-        stages.set_dns(Arc::clone(&server));
-        Ok(Self { _address: address, server, zone, stages })
+        let metrics = Arc::new(Metrics::default());
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", ""), ("goversion", "")];
+        metrics.set("coredns_build_info", &build, 1);
+        metrics.set("coredns_panics_total", &[], 0);
+        let options = Options {
+            listen: config.listen.clone(),
+            workers: WORKERS,
+            metrics: Arc::clone(&metrics),
+            sink: Arc::new(|line| say!("{line}")),
+        };
+        let instance = Mutex::new(Instance::start(corefile, options)?);
+        let dns = Arc::new(Dns { instance, metrics, stopping: AtomicBool::new(false) });
+        stages.set_dns(Arc::clone(&dns));
+        Ok(Self { _address: address, dns, stages })
+    }
+
+    /// The running servers.
+    pub(crate) fn dns(&self) -> &Arc<Dns> {
+        &self.dns
     }
 
     /// Publishes zones until the slot is closed.
-    pub(crate) fn run(mut self, slot: &Slot) {
+    pub(crate) fn run(self, slot: &Slot) {
         loop {
             match slot.take(None) {
                 Taken::Update(update) => self.publish(&update),
@@ -60,11 +105,19 @@ impl Names {
         }
     }
 
-    fn publish(&mut self, update: &Update) {
-        self.zone = Arc::new(self.zone.update(&update.snapshot, &update.changes, now_seconds()));
-        self.server.publish(Arc::clone(&self.zone));
-        self.server.set_synced(true);
+    fn publish(&self, update: &Update) {
+        self.dns.with(|instance| instance.update(&update.snapshot, &update.changes, now_seconds()));
         self.stages.dns_synced();
+    }
+}
+
+/// Each query that waits for an upstream may hold a socket: the usual limit of 1024 descriptors is for programs of another
+/// kind. What cannot be raised stays; queries beyond it are SERVFAIL.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(65_536)), hard));
+    if let Err(error) = raised {
+        debug!("the limit of descriptors stays as it is: {error}");
     }
 }
 
@@ -85,6 +138,26 @@ impl Drop for LocalAddress {
             warn!("the DNS address {} stays on the loopback interface: {error}", self.0);
         }
     }
+}
+
+/// The Corefile of a server that is given a domain and upstreams instead of one: kubeadm's.
+pub(crate) fn made_corefile(domain: &str, port: u16, upstreams: Option<&[std::net::SocketAddr]>) -> String {
+    let upstreams = match upstreams {
+        None | Some([]) => "/etc/resolv.conf".to_owned(),
+        Some(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
+    dns::corefile::kubeadm(domain, &upstreams).replace(".:53", &format!(".:{port}"))
+}
+
+/// The addresses without their port, which must be one for all.
+pub(crate) fn one_port(listen: &[std::net::SocketAddr]) -> anyhow::Result<(Vec<IpAddr>, u16)> {
+    let port = listen.first().map_or(super::DNS_PORT, std::net::SocketAddr::port);
+    let other = listen.iter().find(|address| address.port() != port);
+    anyhow::ensure!(
+        other.is_none(),
+        "the addresses to listen on have different ports: write a Corefile (--conf) with both"
+    );
+    Ok((listen.iter().map(std::net::SocketAddr::ip).collect(), port))
 }
 
 /// The SOA serial: the second of the last change, as CoreDNS has it.

@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, bail};
-use dns::server::Server;
 use services::Snapshot;
 
 use super::metrics;
+use super::names::Dns;
 use super::proxy::Plane;
 
 /// Handles to the running halves; each is set once it runs.
 #[derive(Default)]
 pub(crate) struct Stages {
     plane: OnceLock<Arc<Mutex<Plane>>>,
-    dns: OnceLock<Arc<Server>>,
+    dns: OnceLock<Arc<Dns>>,
     snapshot: Mutex<Snapshot>,
     proxy_synced: AtomicBool,
     dns_synced: AtomicBool,
@@ -25,8 +25,8 @@ impl Stages {
         let _ = self.plane.set(plane);
     }
 
-    pub(crate) fn set_dns(&self, server: Arc<Server>) {
-        let _ = self.dns.set(server);
+    pub(crate) fn set_dns(&self, dns: Arc<Dns>) {
+        let _ = self.dns.set(dns);
     }
 
     /// The kernel holds what the first snapshot asked for.
@@ -41,6 +41,11 @@ impl Stages {
 
     pub(crate) fn set_snapshot(&self, snapshot: Snapshot) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// What the DNS half counts, in the Prometheus text format.
+    pub(crate) fn dns_metrics(&self) -> String {
+        self.dns.get().map(|dns| dns.metrics.render()).unwrap_or_default()
     }
 
     /// `ok`, or what is not synced yet.
@@ -64,7 +69,10 @@ impl Stages {
             "forwarding" => self.plane()?.lock().unwrap_or_else(PoisonError::into_inner).table.lines(),
             "nft" => dataplane::reconcile::dump()?,
             "conntrack" => super::proxy::tracked_connections()?,
-            "dns" => self.dns.get().context("this agent does not answer names")?.zone().dump(),
+            "dns" => {
+                let dns = self.dns.get().context("this agent does not answer names")?;
+                dns.with(|instance| instance.zone()).map(|zone| zone.dump()).unwrap_or_default()
+            }
             other => {
                 bail!("there is no stage {other:?}; there are services, forwarding, nft, conntrack, dns")
             }

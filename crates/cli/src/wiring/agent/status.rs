@@ -1,5 +1,5 @@
 //! What a running agent tells on port 10256: kube-proxy's `/healthz` and `/livez`, `/readyz`, and to the node itself
-//! `/dump/STAGE` in the text format of the scenarios. `sluice dump` asks on 127.0.0.1; in the embedded cluster it enters
+//! `/dump/STAGE` in the text format of the scenarios and DNS's `/metrics`. `sluice dump` asks on 127.0.0.1; in the embedded cluster it enters
 //! the node's namespace first.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -39,11 +39,14 @@ pub(crate) fn routes(stages: Arc<Stages>, observed: Option<Arc<Observed>>) -> Ro
             Ok(body) => text(StatusCode::OK, body),
             Err(body) => text(StatusCode::SERVICE_UNAVAILABLE, body),
         },
+        ("/metrics", _) if from.is_loopback() => {
+            response(StatusCode::OK, super::metrics::CONTENT_TYPE, stages.dns_metrics())
+        }
         (path, _) => match path.strip_prefix("/dump/") {
             Some(stage) => dump(stage, from, &stages),
             None => text(
                 StatusCode::NOT_FOUND,
-                "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE\n",
+                "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE and DNS's /metrics\n",
             ),
         },
     })

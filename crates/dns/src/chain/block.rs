@@ -1,0 +1,260 @@
+//! One server block: its plugins, in the order in which a query passes them.
+
+use std::sync::Arc;
+
+use super::ask::{Ask, Reply, name_text, record, zone_of};
+use super::autopath::Search;
+use super::cache::{Cache, Found};
+use super::forward::{Forward, ForwardError};
+use super::hosts::Hosts;
+use super::log::Errors;
+use super::loops::Probes;
+use super::template::Templated;
+use super::{Chain, ChainError, Surroundings, order, rewrite, template};
+use crate::corefile;
+use crate::message::{rcode, rtype};
+use crate::metrics::{Scope, cache_labels};
+
+/// The plugins of one block.
+pub(super) struct Block {
+    pub(super) config: corefile::Block,
+    /// What counts are for, one for each key.
+    pub(super) scopes: Vec<Scope>,
+    pub(super) errors: Option<Errors>,
+    pub(super) hosts: Option<Hosts>,
+    search: Option<Search>,
+    cache: Option<Arc<Cache>>,
+    forwards: Vec<Arc<Forward>>,
+    probes: Arc<Probes>,
+}
+
+impl Block {
+    pub(super) fn new(
+        config: &corefile::Block,
+        server: &str,
+        around: &Surroundings,
+    ) -> Result<Self, ChainError> {
+        let scope = |key: &corefile::Key| Scope { server: server.into(), zone: key.zone.to_string() };
+        let forwards =
+            config.forward.iter().map(|forward| Forward::new(forward, &around.avoid, &around.metrics));
+        let block = Self {
+            scopes: config.keys.iter().map(scope).collect(),
+            errors: config.errors.as_ref().map(Errors::new),
+            hosts: config.hosts.as_ref().map(Hosts::new),
+            search: config.autopath.as_ref().map(Search::new),
+            cache: config.cache.as_ref().map(|cache| Arc::new(Cache::new(cache))),
+            forwards: forwards.map(|forward| forward.map(Arc::new)).collect::<Result<_, _>>()?,
+            probes: Arc::default(),
+            config: config.clone(),
+        };
+        block.report_cache(around);
+        Ok(block)
+    }
+
+    fn report_cache(&self, around: &Surroundings) {
+        let (Some(cache), Some(config), Some(scope)) = (&self.cache, &self.config.cache, self.scopes.first())
+        else {
+            return;
+        };
+        let zones: Vec<String> = config.zones.iter().map(ToString::to_string).collect();
+        let (zones, scope) = (zones.join(","), scope.clone());
+        around.metrics.follow(cache, move |cache, each| {
+            let label = |kind| cache_labels(&scope, &zones, kind);
+            let (success, denial) = cache.lengths();
+            let counts = &cache.counts;
+            each("coredns_cache_entries", label(Some("success")), success as u64);
+            each("coredns_cache_entries", label(Some("denial")), denial as u64);
+            each("coredns_cache_requests_total", label(None), counts.requests.get());
+            each("coredns_cache_hits_total", label(Some("success")), counts.hits_success.get());
+            each("coredns_cache_hits_total", label(Some("denial")), counts.hits_denial.get());
+            each("coredns_cache_misses_total", label(None), counts.misses.get());
+            each("coredns_cache_prefetch_total", label(None), counts.prefetches.get());
+            each("coredns_cache_served_stale_total", label(None), counts.served_stale.get());
+            each("coredns_cache_evictions_total", label(Some("success")), counts.evictions_success.get());
+            each("coredns_cache_evictions_total", label(Some("denial")), counts.evictions_denial.get());
+        });
+    }
+
+    /// The index of the key whose zone is the longest that the name is in.
+    pub(super) fn zone_of(&self, name: &[u8]) -> Option<usize> {
+        let keys = self.config.keys.iter().enumerate();
+        let matching = keys.filter(|(_, key)| super::ask::is_within(name, key.zone.as_wire()));
+        matching.max_by_key(|(_, key)| super::label_count(key.zone.as_wire())).map(|(index, _)| index)
+    }
+
+    /// Starts the probes of upstreams.
+    pub(super) fn start(&self) {
+        if let Some(key) = self.config.keys.first().filter(|_| self.config.detect_loops) {
+            let forwards = self.forwards.iter().map(Arc::downgrade).collect();
+            tokio::spawn(super::loops::probe(key.zone.clone(), Arc::downgrade(&self.probes), forwards));
+        }
+    }
+
+    /// The answer of the whole block.
+    pub(super) async fn answer(&self, chain: &Arc<Chain>, ask: Ask) -> Reply {
+        let mut reply = match rewrite::apply(&self.config.rewrite, &ask) {
+            Ok(None) => self.searched(chain, &ask).await,
+            Ok(Some((changed, reverts))) => {
+                let mut reply = self.searched(chain, &changed).await;
+                reverts.apply(&mut reply.response);
+                reply
+            }
+            Err(error) => Reply::failure(error, "rewrite"),
+        };
+        if self.config.loadbalance {
+            order::shuffle(&mut reply.response);
+        }
+        reply
+    }
+
+    /// Behind `rewrite`: the name, or what the client's search list makes of it.
+    async fn searched(&self, chain: &Arc<Chain>, ask: &Ask) -> Reply {
+        let reply = self.found(chain, ask).await;
+        let Some(search) = self.search.as_ref().filter(|_| reply.response.rcode == rcode::NXDOMAIN) else {
+            return reply;
+        };
+        for name in search.walk(ask, &chain.zone.load()) {
+            let Some(next) = ask.renamed(name) else { break };
+            let mut found = Box::pin(self.found(chain, &next)).await;
+            match found.response.rcode {
+                rcode::NXDOMAIN => {}
+                rcode::NOERROR => {
+                    let ttl = found.response.answers.iter().map(|record| record.ttl).min().unwrap_or(0);
+                    let alias = record(&ask.name, rtype::CNAME, ttl, next.name);
+                    found.response.answers.insert(0, alias);
+                    chain.metrics.add(
+                        "coredns_autopath_success_total",
+                        &[("server", &self.scopes[0].server)],
+                        1,
+                    );
+                    return found;
+                }
+                _ => return found,
+            }
+        }
+        reply
+    }
+
+    /// Behind `autopath`: whoever knows the name.
+    async fn found(&self, chain: &Arc<Chain>, ask: &Ask) -> Reply {
+        if let Some(reply) = self.probes.caught(ask) {
+            return reply;
+        }
+        if let Some(reply) = self.templated(chain, ask).await {
+            return reply;
+        }
+        if let Some(reply) = self.hosts.as_ref().and_then(|hosts| hosts.answer(ask)) {
+            return reply;
+        }
+        if self.config.kubernetes.is_some()
+            && let Some(reply) = chain.kubernetes(ask).await
+        {
+            return reply;
+        }
+        self.outside(chain, ask).await
+    }
+
+    async fn templated(&self, chain: &Arc<Chain>, ask: &Ask) -> Option<Reply> {
+        for config in &self.config.template {
+            let Templated::Reply(mut reply) = template::answer(config, ask) else { continue };
+            if let Some(zone) = zone_of(&ask.name, &config.zones) {
+                let (zone, kind) = (name_text(zone.as_wire()), crate::message::records::kind_name(ask.kind));
+                let scope = &self.scopes[0].server[..];
+                let pairs = [
+                    ("server", scope),
+                    ("zone", &zone[..]),
+                    ("view", ""),
+                    ("class", "IN"),
+                    ("type", &kind[..]),
+                ];
+                chain.metrics.add("coredns_template_matches_total", &pairs, 1);
+            }
+            let alias = reply.response.answers.last().filter(|last| last.kind == rtype::CNAME);
+            if alias.is_some() && super::ask::is_address(ask.kind) && reply.response.rcode == rcode::NOERROR {
+                let aliases = reply.response.clone();
+                let chased = chain.chase(ask, aliases, "template").await;
+                // As CoreDNS: an alias whose target fails is still an answer.
+                if chased.error.is_none() {
+                    reply = chased;
+                }
+            }
+            return Some(reply);
+        }
+        None
+    }
+
+    /// Names outside: from memory, or from an upstream.
+    async fn outside(&self, chain: &Arc<Chain>, ask: &Ask) -> Reply {
+        let Some(cache) = self.cache.as_ref().filter(|cache| cache.takes(&ask.name)) else {
+            return self.forwarded(ask).await;
+        };
+        match cache.find(ask) {
+            Found::Fresh(response) => Reply { response, plugin: "cache", error: None },
+            Found::Miss => cache.ask_once(ask, self.forwarded(ask)).await,
+            Found::Renew(response, entry) => {
+                self.renew(chain, cache, ask, entry);
+                Reply { response, plugin: "cache", error: None }
+            }
+            Found::Stale(response, entry) => {
+                if let Some(stale) = cache.serve_stale().filter(|stale| stale.verify) {
+                    let asking = cache.ask_once(ask, self.forwarded(ask));
+                    let patience = stale.patience.unwrap_or(std::time::Duration::from_secs(10));
+                    if let Ok(reply) = tokio::time::timeout(patience, asking).await
+                        && matches!(reply.response.rcode, rcode::NOERROR | rcode::NXDOMAIN)
+                    {
+                        return reply;
+                    }
+                } else {
+                    self.renew(chain, cache, ask, entry);
+                }
+                Reply { response, plugin: "cache", error: None }
+            }
+        }
+    }
+
+    /// Asks again for what the cache still answers.
+    fn renew(&self, chain: &Arc<Chain>, cache: &Arc<Cache>, ask: &Ask, entry: Arc<super::cache::Entry>) {
+        if !entry.begin_renewal() {
+            return;
+        }
+        cache.counts.prefetches.add(1);
+        let (chain, cache, ask) = (Arc::clone(chain), Arc::clone(cache), ask.clone());
+        tokio::spawn(async move {
+            if let Some((block, _)) = chain.block_of(&ask.name) {
+                cache.ask_once(&ask, block.forwarded(&ask)).await;
+            }
+            entry.end_renewal();
+        });
+    }
+
+    /// Asks the first `forward` that takes the name, and the next ones while it says so.
+    async fn forwarded(&self, ask: &Ask) -> Reply {
+        let takers: Vec<&Arc<Forward>> =
+            self.forwards.iter().filter(|forward| forward.takes(&ask.name)).collect();
+        let Some((last, first)) = takers.split_last() else {
+            return Reply::failure("no plugin of this server block answers the name", "");
+        };
+        for forward in first {
+            let reply = exchange(forward, ask).await;
+            if reply.error.is_none() && !forward.passes_on(reply.response.rcode) {
+                return reply;
+            }
+            if reply.error.is_some() {
+                return reply;
+            }
+        }
+        exchange(last, ask).await
+    }
+}
+
+async fn exchange(forward: &Forward, ask: &Ask) -> Reply {
+    match forward.exchange(ask).await {
+        Ok(response) => Reply { response, plugin: "forward", error: None },
+        Err(error) => {
+            let code = if matches!(error, ForwardError::Busy(_)) { rcode::REFUSED } else { rcode::SERVFAIL };
+            let mut reply = Reply::failure(error.to_string(), "forward");
+            reply.response.rcode = code;
+            reply
+        }
+    }
+}

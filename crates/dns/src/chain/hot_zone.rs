@@ -1,0 +1,102 @@
+//! What the hot path may answer by itself, given the plugins that stand in front of `kubernetes`.
+
+use std::net::IpAddr;
+
+use super::ChainError;
+use super::ask::is_within;
+use super::block::Block;
+use crate::corefile::{self, NameMatch, Rewrite, RewriteAction};
+use crate::name::Name;
+use crate::zone::{Suffix, ZoneConfig};
+
+/// The configuration of the `kubernetes` plugin's zone, and of the one that the hot path answers from: `None` when every
+/// query must pass the plugins.
+pub(super) fn plan(
+    configs: &[&corefile::Block],
+    blocks: &[Block],
+    own: &[IpAddr],
+) -> Result<(ZoneConfig, Option<ZoneConfig>), ChainError> {
+    let mut serving = configs
+        .iter()
+        .zip(blocks)
+        .filter_map(|(config, block)| Some((*config, block, config.kubernetes.as_ref()?)));
+    let Some((config, block, kubernetes)) = serving.next() else {
+        return Ok((ZoneConfig::forward_only(), None));
+    };
+    if let Some((_, _, second)) = serving.next() {
+        let (first, second) = (kubernetes.position.clone(), second.position.clone());
+        return Err(ChainError::TwoClusters { first, second });
+    }
+    let exact = zone_config(kubernetes, own);
+    let plain = kubernetes.zones.iter().all(|zone| routes_only_to(configs, config, zone))
+        && config.log.is_empty()
+        && config.bufsize.is_none()
+        && config.template.is_empty()
+        && config.rewrite.iter().all(|rule| leaves_alone(rule, &kubernetes.zones))
+        && hosts_leave_alone(block, &kubernetes.zones);
+    let hot = plain.then(|| {
+        let mut hot = exact.clone();
+        if config.autopath.is_some() {
+            // Names that do not exist come here, to be searched for.
+            hot.zones.iter_mut().for_each(|suffix| *suffix = Suffix::of(suffix.name().clone(), true));
+        }
+        hot
+    });
+    Ok((exact, hot))
+}
+
+fn zone_config(kubernetes: &corefile::Kubernetes, own: &[IpAddr]) -> ZoneConfig {
+    let falls = |zone: &Name| kubernetes.fallthrough.iter().any(|through| zone.is_within(through));
+    ZoneConfig {
+        zones: kubernetes.zones.iter().map(|zone| Suffix::of(zone.clone(), falls(zone))).collect(),
+        ttl: kubernetes.ttl,
+        pods: kubernetes.pods,
+        namespaces: kubernetes.namespaces.iter().cloned().collect(),
+        ignore_empty_service: kubernetes.ignore_empty_service,
+        endpoint_pod_names: kubernetes.endpoint_pod_names,
+        // As CoreDNS: loopback tells nobody which Service the name server is.
+        local_addresses: own.iter().copied().filter(|address| !address.is_loopback()).collect(),
+    }
+}
+
+/// True when every name of `zone` belongs to `block`.
+fn routes_only_to(blocks: &[&corefile::Block], block: &corefile::Block, zone: &Name) -> bool {
+    let longest = |keys: &[corefile::Key]| {
+        let around = keys.iter().filter(|key| zone.is_within(&key.zone));
+        around.map(|key| key.zone.label_count()).max()
+    };
+    let Some(own) = longest(&block.keys) else { return false };
+    let others = || blocks.iter().filter(|other| other.position != block.position);
+    others().all(|other| longest(&other.keys).is_none_or(|other| other < own))
+        && others().all(|other| !other.keys.iter().any(|key| key.zone.is_within(zone)))
+}
+
+/// True when a rule certainly changes no name of these zones.
+fn leaves_alone(rule: &Rewrite, zones: &[Name]) -> bool {
+    let from = match &rule.action {
+        RewriteAction::Name { from, .. } | RewriteAction::Ttl(from, ..) => from,
+        RewriteAction::Type(..) => return false,
+    };
+    match from {
+        NameMatch::Exact(name) => {
+            name.parse::<Name>().is_ok_and(|name| !zones.iter().any(|zone| name.is_within(zone)))
+        }
+        NameMatch::Suffix(end) => zones.iter().all(|zone| {
+            let zone = zone.to_string();
+            !zone.ends_with(&end[..]) && !end.ends_with(&zone[..])
+        }),
+        NameMatch::Prefix(_) | NameMatch::Substring(_) | NameMatch::Regex(_) => false,
+    }
+}
+
+/// True when no line of the hosts file speaks about a name of these zones, and other names fall through. Lines that the
+/// file gets later come after the names that the zone knows, until the configuration is read again.
+fn hosts_leave_alone(block: &Block, zones: &[Name]) -> bool {
+    let Some(hosts) = &block.hosts else { return true };
+    let Some(config) = &block.config.hosts else { return true };
+    zones.iter().all(|zone| {
+        let apart = |other: &Name| !zone.is_within(other) && !other.is_within(zone);
+        let falls = config.fallthrough.iter().any(|through| zone.is_within(through));
+        config.zones.iter().all(apart) || (falls && !hosts.any(|name| is_within(name, zone.as_wire())))
+    })
+}

@@ -1,0 +1,146 @@
+//! One resolver that is asked, and what is known of its health.
+//!
+//! As CoreDNS has it: a failed exchange starts health checks, which go on until one is answered; an upstream counts as down
+//! when more checks than `max_fails` failed in a row. A healthy upstream is never checked.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::ask::Ask;
+use super::tls::Connector;
+use super::transport::{Pool, ask_stream, ask_udp};
+use crate::answer::Transport;
+use crate::corefile;
+use crate::message::rtype;
+use crate::metrics::Metrics;
+
+/// Longest wait for the answer to a health check, as CoreDNS.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A resolver.
+pub(crate) struct Upstream {
+    pub(super) address: SocketAddr,
+    pub(super) tls: Option<Connector>,
+    pool: Pool,
+    fails: AtomicU32,
+    checking: AtomicBool,
+    looping: AtomicBool,
+}
+
+/// How an upstream is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Manner<'c> {
+    pub(super) config: &'c corefile::Forward,
+    pub(super) metrics: &'c Metrics,
+}
+
+impl Upstream {
+    pub(super) fn new(address: SocketAddr, tls: Option<Connector>) -> Self {
+        Self {
+            address,
+            tls,
+            pool: Pool::default(),
+            fails: AtomicU32::new(0),
+            checking: AtomicBool::new(false),
+            looping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// As metrics and logs call it.
+    pub(crate) fn label(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// True when it should not be asked.
+    pub(super) fn is_down(&self, fails_max: u32) -> bool {
+        self.is_looping() || (fails_max > 0 && self.fails.load(Ordering::Relaxed) > fails_max)
+    }
+
+    /// True when what is asked there comes back here.
+    pub(super) fn is_looping(&self) -> bool {
+        self.looping.load(Ordering::Relaxed)
+    }
+
+    /// Notes that what is asked there comes back here; true for the first time.
+    pub(super) fn mark_looping(&self) -> bool {
+        !self.looping.swap(true, Ordering::Relaxed)
+    }
+
+    /// One try, with the clock of the configuration.
+    pub(super) async fn ask(&self, ask: &Ask, manner: Manner<'_>, patience: Duration) -> io::Result<Vec<u8>> {
+        let started = Instant::now();
+        let packet = ask.packet(rand::random());
+        let tried = timeout(patience, self.exchange(&packet, ask.transport, manner)).await;
+        let answer = tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        manner.metrics.upstream_answered(self, answer[3] & 0x0f, started.elapsed());
+        Ok(answer)
+    }
+
+    /// UDP, and TCP when the answer was cut: a whole answer serves every client from then on. A cut one is better than
+    /// none when TCP fails.
+    async fn exchange(&self, packet: &[u8], transport: Transport, manner: Manner<'_>) -> io::Result<Vec<u8>> {
+        let Manner { config, metrics } = manner;
+        let stream = config.force_tcp || (transport == Transport::Tcp && !config.prefer_udp);
+        if stream || self.tls.is_some() {
+            return self.exchange_stream(packet, config.expire, metrics).await;
+        }
+        let answer = ask_udp(self.address, packet).await?;
+        if answer[2] & 0x02 == 0 {
+            return Ok(answer);
+        }
+        Ok(self.exchange_stream(packet, config.expire, metrics).await.unwrap_or(answer))
+    }
+
+    async fn exchange_stream(
+        &self,
+        packet: &[u8],
+        expire: Duration,
+        metrics: &Metrics,
+    ) -> io::Result<Vec<u8>> {
+        let streamed = ask_stream(self.address, self.tls.as_ref(), &self.pool, expire, packet).await?;
+        metrics.connection(self, streamed.reused);
+        Ok(streamed.answer)
+    }
+
+    /// Checks it until it answers, unless that is going on already.
+    pub(super) fn start_checks(self: &Arc<Self>, config: &corefile::Forward, metrics: &Arc<Metrics>) {
+        let off = config.fails_max == 0 || config.health_check.interval.is_zero();
+        if off || self.checking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (upstream, config, metrics) = (Arc::clone(self), config.clone(), Arc::clone(metrics));
+        tokio::spawn(async move {
+            while !upstream.check(&config, &metrics).await {
+                let fails = upstream.fails.fetch_add(1, Ordering::Relaxed) + 1;
+                metrics.check_failed(&upstream);
+                if fails == config.fails_max + 1 {
+                    tracing::warn!(upstream = %upstream.address, "upstream resolver is down");
+                }
+                tokio::time::sleep(config.health_check.interval).await;
+            }
+            if upstream.fails.swap(0, Ordering::Relaxed) > config.fails_max {
+                tracing::info!(upstream = %upstream.address, "upstream resolver answers again");
+            }
+            upstream.checking.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// One check: any answer at all is good.
+    async fn check(&self, config: &corefile::Forward, metrics: &Metrics) -> bool {
+        let check = &config.health_check;
+        let name = check.domain.as_wire().to_vec();
+        let ask = Ask { name, kind: rtype::NS, recursion: check.recursion, ..Ask::own(self.address) };
+        let packet = ask.packet(rand::random());
+        let manner = Manner { config, metrics };
+        matches!(timeout(CHECK_TIME_MAX, self.exchange(&packet, Transport::Udp, manner)).await, Ok(Ok(_)))
+    }
+}
