@@ -30,7 +30,7 @@ pub use facts::{NodeFacts, Pods};
 pub use frontend::{Frontend, FrontendKey, Kind, Masquerade, Target};
 pub use judge::{Outcome, Packet};
 pub use selection::Standing;
-pub(crate) use text::line;
+pub(crate) use text::{attributes, fact_lines, line, targets};
 
 /// The parts of a table that an update touched. A plane looks up what they are now; touched is not always changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

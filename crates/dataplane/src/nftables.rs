@@ -9,7 +9,9 @@
 //! ```
 //!
 //! The shape is flat: a change is a change of map elements. A rule exists only for each *number* of endpoints that
-//! some Service has. Nothing here decides when to write: that is [`crate::reconcile`]'s.
+//! some Service has. Both families have the same shape, described once by a [`Family`], and a table each: a set cannot
+//! hold both, and a kernel without one serves the other. A family's table is made when there is something for it to
+//! hold (a frontend, a service subnet, an answered port), and then stays. Nothing here decides when to write: that is [`crate::reconcile`]'s.
 
 mod element;
 mod expression;
@@ -27,13 +29,13 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use family::IPV4;
+pub(crate) use family::{Family, IPV4, IPV6};
 pub(crate) use message::{Layout, NEWGEN, SUBSYSTEM};
 pub(crate) use plan::Plan;
 pub(crate) use probe::can_own;
 pub use probe::{Capabilities, Feature, cleanup, probe};
 pub(crate) use readback::{read, take_over};
-pub(crate) use state::State;
+pub(crate) use state::{State, lines};
 pub(crate) use transaction::{Sent, carry_out};
 
 /// The name of our table, in every family.

@@ -3,23 +3,24 @@
 //! The first sync adopts what a previous process left: it reads the table back and sends the difference, nothing
 //! when there is none. Later syncs send what changed. After any failure the kernel's state counts as unknown: it is
 //! read back and repaired, a bounded number of times, then the error is the caller's to show and the next sync goes
-//! on. Synchronous, spawns nothing, never touches another table.
+//! on. Each IP family has a table of its own, and neither waits for the other: when one fails, the other is still
+//! brought up to date. Synchronous, spawns nothing, never touches another table.
 
 mod error;
 mod monitor;
+mod plane;
 
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
-
-use services::Protocol;
 
 pub use error::Error;
 pub use monitor::{Closer, Edit, Monitor};
 
 use crate::forwarding_table::{ForwardingTable, FrontendKey, TableChanges};
 use crate::netlink::{Faults, Socket};
-use crate::nftables::{self, IPV4, Layout, Plan, Sent, State};
+use crate::nftables::{self, IPV4, IPV6, Layout};
+use plane::{Done, Plane};
 
 /// A failed sync is tried again after these pauses, then it fails.
 const PAUSES: [Duration; 3] =
@@ -50,7 +51,7 @@ pub struct Counters {
     pub elements: u64,
     /// Attempts that failed.
     pub failures: u64,
-    /// Times that the kernel's state was read back: once to adopt, then after each failure.
+    /// Times that the kernel's state was read back, family by family: once to adopt, then after each failure.
     pub readbacks: u64,
 }
 
@@ -58,9 +59,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Reconciler {
     socket: Socket,
-    layout: Layout,
-    /// What the kernel holds; `None` until read, and after a failure.
-    state: Option<State>,
+    planes: [Plane; 2],
     /// UDP frontends whose flows may be stale and that no sync has reported yet. One that fails may have taken effect,
     /// and what is read back then shows no difference any more.
     stale: BTreeSet<FrontendKey>,
@@ -75,8 +74,8 @@ impl Reconciler {
     pub fn open() -> Result<Self, Error> {
         let mut socket = Socket::open().map_err(Error::Open)?;
         let owned = nftables::can_own(&mut socket).map_err(Error::Open)?;
-        let layout = Layout { family: &IPV4, table: nftables::TABLE, owned };
-        Ok(Self { socket, layout, state: None, stale: BTreeSet::new(), counters: Counters::default() })
+        let planes = [&IPV4, &IPV6].map(|family| Plane::new(family, owned));
+        Ok(Self { socket, planes, stale: BTreeSet::new(), counters: Counters::default() })
     }
 
     /// The same with a smaller send buffer than the system would give, in bytes: more, smaller transactions. What an
@@ -93,7 +92,7 @@ impl Reconciler {
     /// The same without owning its tables, as on kernels before 6.9: other programs can change them.
     #[must_use]
     pub fn without_ownership(mut self) -> Self {
-        self.layout.owned = false;
+        self.planes.iter_mut().for_each(|plane| plane.layout.owned = false);
         self
     }
 
@@ -109,13 +108,49 @@ impl Reconciler {
     /// Brings the kernel to `table`, given what was touched since the last sync.
     ///
     /// # Errors
-    /// After several attempts. The next sync starts from what the kernel then holds, whatever it is told.
+    /// After several attempts; the first family's error when both fail. The next sync starts from what the kernel then
+    /// holds, whatever it is told. The other family may have changed: [`Reconciler::take_stale`].
     pub fn sync(&mut self, table: &ForwardingTable, changes: &TableChanges) -> Result<Synced, Error> {
         self.counters.syncs += 1;
+        let mut synced = Synced::default();
+        let mut failure = None;
+        for index in 0..self.planes.len() {
+            match self.sync_family(index, table, changes) {
+                Ok(done) => {
+                    synced.transactions += done.sent.transactions;
+                    synced.elements += done.sent.elements;
+                    synced.bytes += done.sent.bytes;
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        synced.stale = self.take_stale();
+        Ok(synced)
+    }
+
+    /// UDP frontends whose flows may be stale although the sync failed, for another family or only in part.
+    pub fn take_stale(&mut self) -> Vec<FrontendKey> {
+        std::mem::take(&mut self.stale).into_iter().collect()
+    }
+
+    fn sync_family(
+        &mut self,
+        index: usize,
+        table: &ForwardingTable,
+        changes: &TableChanges,
+    ) -> Result<Done, Error> {
         let mut pauses = PAUSES.iter();
         loop {
-            match self.attempt(table, Some(changes)) {
-                Ok(synced) => return Ok(synced),
+            match self.planes[index].attempt(&mut self.socket, table, changes, &mut self.stale) {
+                Ok(done) => {
+                    self.counters.readbacks += u64::from(done.read_back);
+                    self.counters.transactions += u64::from(done.sent.transactions);
+                    self.counters.elements += done.sent.elements as u64;
+                    return Ok(done);
+                }
                 Err(error) => {
                     self.failed(&error);
                     let Some(pause) = pauses.next() else { return Err(error) };
@@ -130,7 +165,7 @@ impl Reconciler {
     /// # Errors
     /// As [`Reconciler::sync`].
     pub fn verify(&mut self, table: &ForwardingTable) -> Result<Synced, Error> {
-        self.state = None;
+        self.planes.iter_mut().for_each(Plane::forget);
         self.sync(table, &TableChanges::default())
     }
 
@@ -145,65 +180,31 @@ impl Reconciler {
         self.counters
     }
 
-    /// True when the table is protected from other programs (kernel 6.9).
+    /// True when our tables are protected from other programs (kernel 6.9).
     #[must_use]
     pub fn is_owner(&self) -> bool {
-        self.layout.owned
-    }
-
-    fn attempt(&mut self, table: &ForwardingTable, changes: Option<&TableChanges>) -> Result<Synced, Error> {
-        let (state, changes) = match self.state.take() {
-            Some(state) => (state, changes),
-            None => (self.take_over()?, None),
-        };
-        let plan = Plan::new(&self.layout, &state, table, changes);
-        let elements = plan.size();
-        self.stale.extend(stale_udp(&plan));
-        let sent = self.carry_out(&plan)?;
-        let mut state = state;
-        plan.apply(&mut state);
-        self.state = Some(state);
-        self.counters.transactions += u64::from(sent.transactions);
-        self.counters.elements += elements as u64;
-        let stale = std::mem::take(&mut self.stale).into_iter().collect();
-        Ok(Synced { transactions: sent.transactions, elements, bytes: sent.bytes, stale })
-    }
-
-    /// Reads what is there, and becomes the owner of a table that a previous process left.
-    fn take_over(&mut self) -> Result<State, Error> {
-        self.counters.readbacks += 1;
-        nftables::take_over(&mut self.socket, &self.layout).map_err(|error| match error.errno() {
-            Some(libc::EPERM | libc::EOPNOTSUPP) if self.layout.owned => Error::Owned(error),
-            _ => Error::Read(error),
-        })
-    }
-
-    fn carry_out(&mut self, plan: &Plan) -> Result<Sent, Error> {
-        if plan.is_empty() {
-            return Ok(Sent::default());
-        }
-        nftables::carry_out(&mut self.socket, &self.layout, plan).map_err(Error::Write)
+        self.planes[0].layout.owned
     }
 
     fn failed(&mut self, error: &Error) {
-        self.state = None;
         self.counters.failures += 1;
         tracing::warn!(error = error as &dyn std::error::Error, "nftables sync failed");
     }
 }
 
-fn stale_udp(plan: &Plan) -> impl Iterator<Item = FrontendKey> {
-    plan.stale().filter(|key| key.protocol == Protocol::Udp)
-}
-
 /// What the kernel holds in the calling thread's network namespace, in the format of
-/// [`ForwardingTable::lines`]; no lines when we have no table. Needs no ownership: for `sluice dump nft`.
+/// [`ForwardingTable::lines`]; no lines when we have no tables. Needs no ownership: for `sluice dump nft`.
 ///
 /// # Errors
 /// When the kernel's state cannot be read.
 pub fn dump() -> Result<Vec<String>, Error> {
     let mut socket = Socket::open().map_err(Error::Open)?;
-    let layout = Layout { family: &IPV4, table: nftables::TABLE, owned: false };
-    let state = nftables::read(&mut socket, &layout).map_err(Error::Read)?;
-    Ok(state.lines())
+    let mut tables = Vec::new();
+    for family in [&IPV4, &IPV6] {
+        let layout = Layout { family, table: nftables::TABLE, owned: false };
+        let state = nftables::read(&mut socket, &layout);
+        let state = state.map_err(|cause| Error::Read { family: family.name(), cause })?;
+        tables.push((family, state));
+    }
+    Ok(nftables::lines(&tables))
 }

@@ -108,10 +108,16 @@ impl NodeFacts {
     /// The service CIDRs with neighbours and overlaps joined: kernels refuse overlapping intervals.
     #[must_use]
     pub fn merged_cidrs(&self) -> Vec<IpNet> {
-        let cidrs: Vec<IpNet> = self.service_cidrs.iter().map(IpNet::trunc).collect();
-        let mut merged = IpNet::aggregate(&cidrs);
-        merged.sort_unstable();
-        merged
+        merged(&self.service_cidrs)
+    }
+
+    /// The subnets by which pods are recognised, joined in the same way; none when they are told otherwise.
+    #[must_use]
+    pub fn merged_pods(&self) -> Vec<IpNet> {
+        match &self.pods {
+            Pods::Cidrs(cidrs) => merged(cidrs),
+            Pods::Unknown | Pods::Bridge(_) | Pods::InterfacePrefix(_) => Vec::new(),
+        }
     }
 
     /// True when frontends computed with `other` are the same.
@@ -131,4 +137,11 @@ impl NodeFacts {
     pub(super) fn runs(&self, node: Option<&Arc<str>>) -> bool {
         node.is_some_and(|node| *node == self.name)
     }
+}
+
+fn merged(cidrs: &BTreeSet<IpNet>) -> Vec<IpNet> {
+    let cidrs: Vec<IpNet> = cidrs.iter().map(IpNet::trunc).collect();
+    let mut merged = IpNet::aggregate(&cidrs);
+    merged.sort_unstable();
+    merged
 }

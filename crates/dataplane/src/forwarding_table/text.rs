@@ -91,7 +91,7 @@ pub(crate) fn fact_lines(facts: &NodeFacts) -> Vec<String> {
         facts.merged_cidrs().into_iter().map(|cidr| format!("service-cidr {cidr}")).collect();
     match &facts.pods {
         Pods::Unknown => {}
-        Pods::Cidrs(cidrs) => lines.extend(cidrs.iter().map(|cidr| format!("pods {cidr}"))),
+        Pods::Cidrs(_) => lines.extend(facts.merged_pods().iter().map(|cidr| format!("pods {cidr}"))),
         Pods::Bridge(name) => lines.push(format!("pods bridge {name}")),
         Pods::InterfacePrefix(prefix) => lines.push(format!("pods interface {prefix}*")),
     }

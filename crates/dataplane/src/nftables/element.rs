@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use services::Protocol;
 
 use super::expression::Verdict;
@@ -18,6 +19,7 @@ const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_FLAGS: u16 = 3;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
+const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
@@ -31,6 +33,8 @@ pub(super) const PER_MESSAGE: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
     key: Vec<u8>,
+    /// The last key of a range, in a set of several parts.
+    last: Option<Vec<u8>>,
     value: Value,
     comment: Option<Box<str>>,
     interval_end: bool,
@@ -46,7 +50,12 @@ enum Value {
 impl Element {
     /// An element of a set, or a map's element by its key alone, to be deleted.
     pub(super) fn key(key: Vec<u8>) -> Self {
-        Self { key, value: Value::Nothing, comment: None, interval_end: false }
+        Self { key, last: None, value: Value::Nothing, comment: None, interval_end: false }
+    }
+
+    /// A range of keys in a set of several parts.
+    pub(super) fn range(first: Vec<u8>, last: Vec<u8>) -> Self {
+        Self { last: Some(last), ..Self::key(first) }
     }
 
     /// The first address behind an interval.
@@ -54,9 +63,13 @@ impl Element {
         Self { interval_end: true, ..Self::key(key) }
     }
 
-    pub(super) fn verdict(key: Vec<u8>, verdict: Verdict, comment: &str) -> Self {
-        let comment = Some(clip(comment).into());
-        Self { value: Value::Verdict(verdict), comment, ..Self::key(key) }
+    pub(super) fn verdict(key: Vec<u8>, verdict: Verdict) -> Self {
+        Self { value: Value::Verdict(verdict), ..Self::key(key) }
+    }
+
+    /// The same with a comment beside it.
+    pub(super) fn commented(self, comment: &str) -> Self {
+        Self { comment: Some(clip(comment).into()), ..self }
     }
 
     pub(super) fn data(key: Vec<u8>, value: Vec<u8>) -> Self {
@@ -69,6 +82,9 @@ impl Element {
                 element.u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
             }
             element.nested(NFTA_SET_ELEM_KEY, |key| key.attribute(NFTA_DATA_VALUE, &self.key));
+            if let Some(last) = &self.last {
+                element.nested(NFTA_SET_ELEM_KEY_END, |key| key.attribute(NFTA_DATA_VALUE, last));
+            }
             match &self.value {
                 Value::Nothing => {}
                 Value::Bytes(bytes) => {
@@ -133,6 +149,16 @@ pub(super) fn endpoint_value(endpoint: SocketAddr) -> Vec<u8> {
     bytes
 }
 
+/// `protocol . address . port . source`, from the first source of a subnet to its last.
+pub(super) fn source_range(key: &FrontendKey, subnet: &IpNet) -> Element {
+    let bound = |address| {
+        let mut bytes = service_key(key);
+        put_address(&mut bytes, address);
+        bytes
+    };
+    Element::range(bound(subnet.network()), bound(subnet.broadcast()))
+}
+
 /// An address alone.
 pub(super) fn address_key(address: IpAddr) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(16);
@@ -147,6 +173,21 @@ pub(super) fn hairpin_key(address: IpAddr) -> Vec<u8> {
     bytes
 }
 
+/// A subnet as its first address and the first behind it; one that ends with the address space has no end.
+pub(super) fn interval(cidr: &IpNet) -> Vec<Element> {
+    let mut elements = vec![Element::key(address_key(cidr.network()))];
+    let mut end = address_key(cidr.broadcast());
+    for byte in end.iter_mut().rev() {
+        let (next, carried) = byte.overflowing_add(1);
+        *byte = next;
+        if !carried {
+            elements.push(Element::interval_end(end));
+            break;
+        }
+    }
+    elements
+}
+
 fn put_port(bytes: &mut Vec<u8>, port: u16) {
     bytes.extend_from_slice(&port.to_be_bytes());
     bytes.extend_from_slice(&[0, 0]);
@@ -156,6 +197,7 @@ fn put_port(bytes: &mut Vec<u8>, port: u16) {
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) key: &'a [u8],
+    pub(super) last: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
     pub(super) verdict: Option<Verdict>,
     pub(super) comment: Option<&'a str>,
@@ -169,6 +211,7 @@ impl<'a> Found<'a> {
         let flags = element.u32(NFTA_SET_ELEM_FLAGS).unwrap_or(0);
         Some(Self {
             key: element.nested(NFTA_SET_ELEM_KEY).get(NFTA_DATA_VALUE)?,
+            last: element.nested(NFTA_SET_ELEM_KEY_END).get(NFTA_DATA_VALUE),
             value: data.get(NFTA_DATA_VALUE).unwrap_or_default(),
             verdict: parse_verdict(&data.nested(NFTA_DATA_VERDICT)),
             comment: element.get(NFTA_SET_ELEM_USERDATA).and_then(read_comment),
@@ -190,6 +233,13 @@ impl<'a> Found<'a> {
     pub(super) fn number(&self, family: &Family) -> Option<u32> {
         let bytes = self.key.get(8 + family.address_length as usize..)?;
         Some(u32::from_ne_bytes(*bytes.first_chunk()?))
+    }
+
+    /// First and last source of a range behind a service's key.
+    pub(super) fn sources(&self, family: &Family) -> Option<(IpAddr, IpAddr)> {
+        let behind = 8 + family.address_length as usize;
+        let address = |key: &[u8]| family.address(key.get(behind..)?);
+        Some((address(self.key)?, address(self.last.unwrap_or(self.key))?))
     }
 
     pub(super) fn endpoint(&self, family: &Family) -> Option<SocketAddr> {

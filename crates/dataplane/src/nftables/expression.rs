@@ -17,6 +17,8 @@ pub(super) const VERDICT_GOTO: u32 = 0xffff_fffc;
 pub(super) const VERDICT_DROP: u32 = 0;
 const VERDICT_ACCEPT: u32 = 1;
 const VERDICT_REGISTER: u32 = 0;
+/// `RTN_LOCAL`, as [`Expression::SourceKind`] loads it: an address of this host.
+pub(super) const LOCAL_ADDRESS: u32 = 2;
 /// Number of the first 4-byte register, `NFT_REG32_00`.
 const FIRST_REGISTER: u32 = 8;
 
@@ -30,10 +32,10 @@ impl Register {
         Self(FIRST_REGISTER)
     }
 
-    /// Its number in a message. The first registers also have the numbers of the four 16-byte ones that they are part
-    /// of, and both kernel and nft say 1 for the first.
+    /// Its number in a message. Where one of the four 16-byte registers begins, both kernel and nft say that one's.
     fn number(self) -> u32 {
-        if self.0 == FIRST_REGISTER { 1 } else { self.0 }
+        let words = self.0 - FIRST_REGISTER;
+        if words.is_multiple_of(4) { 1 + words / 4 } else { self.0 }
     }
 
     /// The register behind a value of `bytes` that starts here.
@@ -86,12 +88,20 @@ pub(crate) enum Expression {
         /// Number of bytes.
         length: u32,
     },
+    /// Loads a value that is known beforehand.
+    Immediate(Register, Vec<u8>),
     /// Loads the transport protocol's number.
     TransportProtocol(Register),
+    /// Loads the name of the interface that the packet came by; empty when it was made here.
+    InputInterface(Register),
+    /// Loads what kind of address the packet's source is to this host, see [`LOCAL_ADDRESS`].
+    SourceKind(Register),
     /// Loads the connection's status bits.
     ConnectionStatus(Register),
     /// Loads the destination address of the connection's first packet.
     OriginalDestination(Register, u32),
+    /// Loads the destination port of the connection's first packet.
+    OriginalPort(Register),
     /// Loads 1 when the packet's socket is bound to any address, 0 when to one; breaks when there is none.
     SocketWildcard(Register),
     /// Loads a random number below the modulus.
@@ -104,6 +114,12 @@ pub(crate) enum Expression {
     NotEqual(Register, Vec<u8>),
     /// Breaks unless the key is in the set.
     InSet(Register, &'static str),
+    /// Breaks when the key is in the set.
+    NotInSet(Register, &'static str),
+    /// Adds the key to a dynamic set, or starts its timeout (in seconds) anew; breaks when the set is full.
+    Remember(Register, String, u64),
+    /// Breaks unless the key is in a set that is not one of the fixed ones.
+    InNamedSet(Register, String),
     /// Loads a map's value, breaks when the key is not in it.
     Map(Register, &'static str, Register),
     /// Takes the verdict that a map holds for the key.
@@ -133,18 +149,24 @@ impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Self::Payload { .. } => "payload",
-            Self::TransportProtocol(_) => "meta",
-            Self::ConnectionStatus(_) | Self::OriginalDestination(..) => "ct",
+            Self::TransportProtocol(_) | Self::InputInterface(_) => "meta",
+            Self::SourceKind(_) => "fib",
+            Self::ConnectionStatus(_) | Self::OriginalDestination(..) | Self::OriginalPort(_) => "ct",
             Self::SocketWildcard(_) => "socket",
             Self::Random(..) => "numgen",
             Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::NotEqual(..) => "cmp",
-            Self::InSet(..) | Self::Map(..) | Self::VerdictMap(..) => "lookup",
+            Self::InSet(..)
+            | Self::NotInSet(..)
+            | Self::InNamedSet(..)
+            | Self::Map(..)
+            | Self::VerdictMap(..) => "lookup",
+            Self::Remember(..) => "dynset",
             Self::Dnat(..) => "nat",
             Self::Masquerade => "masq",
             Self::Reject(_) => "reject",
             Self::Untracked => "notrack",
-            Self::Verdict(_) => "immediate",
+            Self::Immediate(..) | Self::Verdict(_) => "immediate",
         }
     }
 
@@ -154,14 +176,20 @@ impl Expression {
             Self::Payload { into, base, offset, length } => {
                 numbers(data, &[(1, into.number()), (2, *base as u32), (3, *offset), (4, *length)]);
             }
-            // NFTA_META_DREG, _KEY (NFT_META_L4PROTO)
+            Self::Immediate(into, value) => {
+                data.u32(1, into.number());
+                data.nested(2, |nested| nested.attribute(NFTA_DATA_VALUE, value));
+            }
+            // NFTA_META_DREG, _KEY (NFT_META_L4PROTO, NFT_META_IIFNAME)
             Self::TransportProtocol(into) => numbers(data, &[(1, into.number()), (2, 16)]),
+            Self::InputInterface(into) => numbers(data, &[(1, into.number()), (2, 6)]),
+            // NFTA_FIB_DREG, _RESULT (NFT_FIB_RESULT_ADDRTYPE), _FLAGS (NFTA_FIB_F_SADDR)
+            Self::SourceKind(into) => numbers(data, &[(1, into.number()), (2, 3), (3, 1)]),
             // NFTA_CT_DREG, _KEY (NFT_CT_STATUS)
             Self::ConnectionStatus(into) => numbers(data, &[(1, into.number()), (2, 2)]),
-            Self::OriginalDestination(into, key) => {
-                numbers(data, &[(1, into.number()), (2, *key)]);
-                data.u8(3, 0); // NFTA_CT_DIRECTION: IP_CT_DIR_ORIGINAL
-            }
+            Self::OriginalDestination(into, key) => write_original(data, *into, *key),
+            // NFT_CT_PROTO_DST
+            Self::OriginalPort(into) => write_original(data, *into, 12),
             // NFTA_SOCKET_KEY (NFT_SOCKET_WILDCARD), _DREG, _LEVEL
             Self::SocketWildcard(into) => numbers(data, &[(1, 2), (2, into.number()), (3, 0)]),
             // NFTA_NG_DREG, _MODULUS, _TYPE (NFT_NG_RANDOM), _OFFSET
@@ -171,7 +199,12 @@ impl Expression {
             Self::Mask(register, mask) => write_mask(data, *register, *mask),
             Self::Equal(register, value) => write_comparison(data, *register, 0, value),
             Self::NotEqual(register, value) => write_comparison(data, *register, 1, value),
-            Self::InSet(..) | Self::Map(..) | Self::VerdictMap(..) => self.write_lookup(data),
+            Self::InSet(..)
+            | Self::NotInSet(..)
+            | Self::InNamedSet(..)
+            | Self::Map(..)
+            | Self::VerdictMap(..) => self.write_lookup(data),
+            Self::Remember(key, set, seconds) => write_update(data, *key, set, *seconds),
             // NFTA_NAT_TYPE (NFT_NAT_DNAT), _FAMILY, _REG_ADDR_MIN, _REG_PROTO_MIN
             Self::Dnat(family, address, port) => {
                 numbers(data, &[(1, 1), (2, *family), (3, address.number()), (5, port.number())]);
@@ -188,17 +221,21 @@ impl Expression {
     }
 
     fn write_lookup(&self, data: &mut Writer) {
-        // NFTA_LOOKUP_SET, _SREG, _DREG
+        // NFTA_LOOKUP_SET, _SREG, _DREG, _FLAGS (NFT_LOOKUP_F_INV)
         let (key, set, into) = match self {
-            Self::InSet(key, set) => (key, set, None),
-            Self::Map(key, set, into) => (key, set, Some(into.number())),
-            Self::VerdictMap(key, set) => (key, set, Some(VERDICT_REGISTER)),
+            Self::InSet(key, set) | Self::NotInSet(key, set) => (key, *set, None),
+            Self::InNamedSet(key, set) => (key, set.as_str(), None),
+            Self::Map(key, set, into) => (key, *set, Some(into.number())),
+            Self::VerdictMap(key, set) => (key, *set, Some(VERDICT_REGISTER)),
             _ => return,
         };
         data.text(1, set);
         data.u32(2, key.number());
         if let Some(into) = into {
             data.u32(3, into);
+        }
+        if matches!(self, Self::NotInSet(..)) {
+            data.u32(5, 1);
         }
     }
 }
@@ -234,6 +271,19 @@ fn write_mask(data: &mut Writer, register: Register, mask: u32) {
 fn write_comparison(data: &mut Writer, register: Register, operator: u32, value: &[u8]) {
     numbers(data, &[(1, register.number()), (2, operator)]);
     data.nested(3, |nested| nested.attribute(NFTA_DATA_VALUE, value));
+}
+
+/// `NFTA_CT_DREG`, `_KEY`, `_DIRECTION` (`IP_CT_DIR_ORIGINAL`).
+fn write_original(data: &mut Writer, into: Register, key: u32) {
+    numbers(data, &[(1, into.number()), (2, key)]);
+    data.u8(3, 0);
+}
+
+/// `NFTA_DYNSET_SET_NAME`, `_OP` (`NFT_DYNSET_OP_UPDATE`), `_SREG_KEY`, `_TIMEOUT` in milliseconds.
+fn write_update(data: &mut Writer, key: Register, set: &str, seconds: u64) {
+    data.text(1, set);
+    numbers(data, &[(3, 1), (4, key.number())]);
+    data.attribute(6, &seconds.saturating_mul(1000).to_be_bytes());
 }
 
 /// `NFTA_REJECT_TYPE`, `_ICMP_CODE`.

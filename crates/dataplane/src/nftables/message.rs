@@ -43,11 +43,12 @@ pub(super) const OWNER: u32 = 0x2;
 pub(super) const PERSIST: u32 = 0x4;
 /// libnftnl's user data of tables and rules begins with the comment, as type 0.
 const UDATA_COMMENT: u8 = 0;
-/// Longest comment that nft prints, without its NUL.
-const COMMENT_LIMIT: usize = 127;
+/// Longest comment without its NUL: what the length of libnftnl's user data can say. nft prints as much, though it
+/// takes no more than 127 from its user; a Service's namespace, name and port can be longer.
+const COMMENT_LIMIT: usize = 253;
 
 /// Version of the table's layout: chains, rules and sets. A table of another version is replaced as a whole.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// Where a table is and how it is kept.
 #[derive(Clone, Copy, Debug)]

@@ -1,69 +1,18 @@
 //! From what the kernel holds to what a forwarding table wants, as the operations that lead there. Pure.
 
-use std::collections::{BTreeSet, HashSet};
-use std::hash::Hash;
-use std::net::{IpAddr, SocketAddr};
+mod frontends;
+mod members;
 
-use ipnet::IpNet;
+use std::collections::BTreeSet;
+
+pub(super) use frontends::FrontendPlan;
+pub(super) use members::{Members, Sets};
 
 use super::family::Family;
 use super::message::{Chain, Layout};
-use super::numbering::{Renumbering, renumber};
-use super::rules::{balance_chain, fixed_chains};
-use super::state::{Presence, Route, Service, State};
-use crate::forwarding_table::{ForwardingTable, Frontend, FrontendKey, TableChanges};
-
-/// Members that come and go of a set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Members<T> {
-    pub(super) added: Vec<T>,
-    pub(super) removed: Vec<T>,
-}
-
-impl<T> Default for Members<T> {
-    fn default() -> Self {
-        Self { added: Vec::new(), removed: Vec::new() }
-    }
-}
-
-impl<T: Copy + Eq + Hash + Ord> Members<T> {
-    /// What differs for `candidates` between a set that `has` and one that `wants`.
-    fn between(
-        candidates: impl IntoIterator<Item = T>,
-        has: impl Fn(&T) -> bool,
-        wants: impl Fn(&T) -> bool,
-    ) -> Self {
-        let mut members = Self::default();
-        for candidate in candidates {
-            match (has(&candidate), wants(&candidate)) {
-                (false, true) => members.added.push(candidate),
-                (true, false) => members.removed.push(candidate),
-                _ => {}
-            }
-        }
-        members
-    }
-
-    fn len(&self) -> usize {
-        self.added.len() + self.removed.len()
-    }
-}
-
-/// A frontend that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FrontendPlan {
-    pub(super) key: FrontendKey,
-    /// The endpoints' numbers.
-    pub(super) numbers: Renumbering,
-    /// The element of the services map as it shall be.
-    pub(super) service: Option<Service>,
-    /// The element there is must go first: it differs or is not wanted.
-    pub(super) unlink: bool,
-    /// The wanted element must be written.
-    pub(super) link: bool,
-    /// Endpoints that left, or something other than endpoints was there before: flows may be stale.
-    pub(super) stale: bool,
-}
+use super::rules::{Circumstances, List, balance_chain, fixed_chains};
+use super::state::{Presence, Route, State};
+use crate::forwarding_table::{ForwardingTable, FrontendKey, TableChanges};
 
 /// All operations of one sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,10 +26,7 @@ pub(crate) struct Plan {
     /// Chains to empty and fill again.
     pub(super) refilled_chains: Vec<Chain>,
     pub(super) frontends: Vec<FrontendPlan>,
-    pub(super) service_ips: Members<IpAddr>,
-    pub(super) hairpins: Members<IpAddr>,
-    pub(super) answered: Members<FrontendKey>,
-    pub(super) service_cidrs: Members<IpNet>,
+    pub(super) sets: Sets,
 }
 
 impl Plan {
@@ -91,16 +37,16 @@ impl Plan {
         table: &ForwardingTable,
         changes: Option<&TableChanges>,
     ) -> Self {
+        let mut plan = Self::default();
         if state.presence == Presence::Ours {
-            let mut plan = Self::default();
             plan.contents(layout.family, state, table, changes);
-            plan.chains(layout.family, state, changes.is_none());
             return plan;
         }
-        let mut plan =
-            Self { make_table: true, delete_table: state.presence == Presence::Other, ..Self::default() };
-        plan.contents(layout.family, &State::default(), table, None);
-        plan.chains(layout.family, &State::default(), true);
+        plan.delete_table = state.presence == Presence::Other;
+        if is_of_use(layout.family, table, changes) {
+            plan.make_table = true;
+            plan.contents(layout.family, &State::default(), table, None);
+        }
         plan
     }
 
@@ -109,18 +55,9 @@ impl Plan {
         *self == Self::default()
     }
 
-    /// Number of element operations.
-    pub(crate) fn size(&self) -> usize {
-        let frontend = |plan: &FrontendPlan| {
-            let numbers = &plan.numbers;
-            numbers.put.len()
-                + numbers.replaced.len()
-                + numbers.dropped.len()
-                + usize::from(plan.unlink)
-                + usize::from(plan.link)
-        };
-        let members = self.service_ips.len() + self.hairpins.len() + self.answered.len();
-        self.frontends.iter().map(frontend).sum::<usize>() + members + self.service_cidrs.len()
+    /// True when there is no table yet, or another one is replaced.
+    pub(crate) fn makes_table(&self) -> bool {
+        self.make_table
     }
 
     /// Frontends of which established flows may lead to endpoints that are gone.
@@ -143,57 +80,22 @@ impl Plan {
                 &all
             }
         };
-        let of_family = |address: &IpAddr| family.contains(*address);
         let keys = touched.frontends.iter().filter(|key| family.contains(key.address));
-        self.frontends = keys.filter_map(|key| frontend(key, state, table.frontend(key))).collect();
-        self.service_ips = Members::between(
-            touched.addresses.iter().copied().filter(of_family),
-            |address| state.service_ips.contains(address),
-            |address| table.is_address(*address),
-        );
-        self.hairpins = Members::between(
-            touched.hairpins.iter().copied().filter(of_family),
-            |address| state.hairpins.contains(address),
-            |address| table.is_hairpin(*address),
-        );
+        self.frontends = keys.filter_map(|key| FrontendPlan::new(key, state, table.frontend(key))).collect();
+        self.sets = Sets::new(family, state, table, touched);
         if touched.facts {
-            self.facts(family, state, table);
+            self.fixed_chains(family, state, table);
         }
+        self.balance_chains(family, state);
     }
 
-    fn facts(&mut self, family: &Family, state: &State, table: &ForwardingTable) {
-        let facts = table.facts();
-        let keys: BTreeSet<FrontendKey> = state.answered.iter().chain(&facts.answered).copied().collect();
-        self.answered = Members::between(
-            keys.into_iter().filter(|key| family.contains(key.address)),
-            |key| state.answered.contains(key),
-            |key| facts.answered.contains(key),
-        );
-        let wanted: BTreeSet<IpNet> = facts.merged_cidrs().into_iter().collect();
-        let cidrs: BTreeSet<IpNet> = state.service_cidrs.union(&wanted).copied().collect();
-        self.service_cidrs = Members::between(
-            cidrs.into_iter().filter(|cidr| family.contains(cidr.addr())),
-            |cidr| state.service_cidrs.contains(cidr),
-            |cidr| wanted.contains(cidr),
-        );
-    }
-
-    /// Balance chains that the frontends need and that are missing; when `all`, every chain is looked at.
-    fn chains(&mut self, family: &Family, state: &State, all: bool) {
-        let counts: BTreeSet<u32> = self
-            .frontends
-            .iter()
-            .filter_map(|plan| match plan.service.as_ref()?.route {
-                Route::Balance(count) if count > 1 => Some(count),
-                _ => None,
-            })
-            .collect();
-        let mut wanted = if all { fixed_chains(family) } else { Vec::new() };
-        let known = state.chains.keys().filter(|_| all).filter_map(|name| super::rules::balance_count(name));
-        let known: BTreeSet<u32> = known.filter(|count| *count > 1).collect();
-        let missing = counts.into_iter().filter(|count| !state.balances(*count));
-        wanted.extend(missing.chain(known).map(|count| balance_chain(family, count)));
-        for chain in wanted {
+    /// Chains that are always there, and balance chains that somebody may have edited.
+    fn fixed_chains(&mut self, family: &Family, state: &State, table: &ForwardingTable) {
+        let circumstances = Circumstances::of(family, table.facts());
+        let known =
+            state.chains.keys().filter_map(|name| List::of_chain(name)).filter(|(_, count)| *count > 1);
+        let known = known.map(|(list, count)| balance_chain(family, list, count));
+        for chain in fixed_chains(family, &circumstances).into_iter().chain(known) {
             let comments = chain.rules.iter().map(|rule| &rule.comment);
             match state.chains.get(&chain.name) {
                 None => self.new_chains.push(chain),
@@ -203,8 +105,24 @@ impl Plan {
         }
     }
 
+    /// Balance chains that the frontends need and that are missing.
+    fn balance_chains(&mut self, family: &Family, state: &State) {
+        let routes = self.frontends.iter().flat_map(|plan| plan.wanted.routes());
+        let needed: BTreeSet<(List, u32)> = routes
+            .filter_map(|route| match route {
+                Route::Balance(list, count) if *count > 1 => Some((*list, *count)),
+                _ => None,
+            })
+            .collect();
+        let missing = needed.into_iter().filter(|(list, count)| !state.balances(*list, *count));
+        self.new_chains.extend(missing.map(|(list, count)| balance_chain(family, list, count)));
+    }
+
     /// Notes in `state` that the plan was carried out.
     pub(crate) fn apply(self, state: &mut State) {
+        if self.delete_table {
+            *state = State::default();
+        }
         if self.make_table {
             *state = State { presence: Presence::Ours, ..State::default() };
         }
@@ -214,70 +132,32 @@ impl Plan {
         for plan in self.frontends {
             plan.apply(state);
         }
-        update(&mut state.service_ips, self.service_ips);
-        update(&mut state.hairpins, self.hairpins);
-        update(&mut state.answered, self.answered);
-        for cidr in self.service_cidrs.removed {
-            state.service_cidrs.remove(&cidr);
-        }
-        state.service_cidrs.extend(self.service_cidrs.added);
+        self.sets.apply(state);
     }
 }
 
-impl FrontendPlan {
-    fn apply(self, state: &mut State) {
-        match self.service {
-            Some(service) => state.services.insert(self.key, service),
-            None => state.services.remove(&self.key),
-        };
-        if self.numbers.order.is_empty() {
-            state.endpoints.remove(&self.key);
-        } else {
-            state.endpoints.insert(self.key, self.numbers.order.into_iter().map(Some).collect());
+/// True when a table of this family would hold more than rules: a kernel without the family is then never asked.
+fn is_of_use(family: &Family, table: &ForwardingTable, changes: Option<&TableChanges>) -> bool {
+    let facts = table.facts();
+    let known = || facts.answered.iter().any(|key| family.contains(key.address));
+    if facts.service_cidrs.iter().any(|cidr| family.contains(cidr.addr())) || known() {
+        return true;
+    }
+    match changes {
+        // While there is no table, every frontend of the family that came is among the touched.
+        Some(changes) => {
+            let mut keys = changes.frontends.iter().filter(|key| family.contains(key.address));
+            keys.any(|key| table.frontend(key).is_some())
         }
+        None => table.keys().any(|key| family.contains(key.address)),
     }
-}
-
-fn update<T: Eq + Hash>(set: &mut HashSet<T>, members: Members<T>) {
-    for member in members.removed {
-        set.remove(&member);
-    }
-    set.extend(members.added);
 }
 
 fn everything(state: &State, table: &ForwardingTable) -> TableChanges {
     TableChanges {
-        frontends: state.services.keys().chain(state.endpoints.keys()).copied().chain(table.keys()).collect(),
+        frontends: state.frontends.keys().copied().chain(table.keys()).collect(),
         addresses: state.service_ips.iter().copied().chain(table.addresses()).collect(),
         hairpins: state.hairpins.iter().copied().chain(table.hairpins()).collect(),
         facts: true,
     }
-}
-
-fn frontend(key: &FrontendKey, state: &State, wanted: Option<&Frontend>) -> Option<FrontendPlan> {
-    let old = state.endpoints.get(key).map(Vec::as_slice).unwrap_or_default();
-    let new = wanted.map(|frontend| frontend.target.endpoints()).unwrap_or_default();
-    let service = wanted.map(|frontend| Service {
-        route: Route::of(&frontend.target),
-        owner: super::message::clip(&frontend.owner()).into(),
-    });
-    let found = state.services.get(key);
-    let same = found == service.as_ref();
-    let numbers = renumber(old, new);
-    if same && numbers.put.is_empty() && numbers.dropped.is_empty() {
-        return None;
-    }
-    Some(FrontendPlan {
-        key: *key,
-        stale: is_stale(old, new),
-        numbers,
-        unlink: !same && found.is_some(),
-        link: !same && service.is_some(),
-        service,
-    })
-}
-
-/// Flows may be stale when an endpoint left, and when the first came: until then packets went elsewhere.
-fn is_stale(old: &[Option<SocketAddr>], new: &[SocketAddr]) -> bool {
-    old.is_empty() || old.iter().flatten().any(|endpoint| new.binary_search(endpoint).is_err())
 }

@@ -1,9 +1,9 @@
 //! What this kernel can do, found out by doing: small tables under a name of their own, made and removed.
 
-use super::IPV4;
 use super::message::{Chain, Layout, SUBSYSTEM};
-use super::rules::fixed_chains;
+use super::rules::{Circumstances, FromPods, fixed_chains};
 use super::set::SETS;
+use super::{IPV4, IPV6};
 use super::{TABLE, readback};
 use crate::netlink::{Batch, Error, Socket};
 
@@ -39,47 +39,45 @@ pub fn probe() -> Result<Capabilities, Error> {
     let mut socket = Socket::open()?;
     let plain = Layout { family: &IPV4, table: PROBE_TABLE, owned: false };
     let owned = Layout { owned: true, ..plain };
-    let chains = |wanted: &'static [&'static str]| {
-        let chains = fixed_chains(&IPV4).into_iter();
-        chains.filter(|chain| wanted.contains(&chain.name.as_str())).collect::<Vec<_>>()
-    };
-    let mut feature = |name, without, layout: &Layout, chains: Vec<Chain>| Feature {
+    let ipv6 = Layout { family: &IPV6, ..plain };
+    let mut feature = |name, without, layout: &Layout, wanted: &[&str]| Feature {
         name,
         without,
-        works: attempt(&mut socket, layout, &chains),
+        works: attempt(&mut socket, layout, wanted),
     };
     let features = vec![
-        feature("nf_tables", "no Service is reached at all", &plain, Vec::new()),
+        feature("nf_tables", "no Service is reached at all", &plain, &[]),
         feature(
             "table owned and kept (kernel 6.9)",
             "another program's flush removes the rules until the next sync",
             &owned,
-            Vec::new(),
+            &[],
         ),
         feature(
             "translation, and refusal from nat chains (kernel 5.9)",
             "no Service is reached at all",
             &plain,
-            chains(&["refuse", "n1", "nat-prerouting", "nat-output"]),
+            &["refuse", "n1", "o1", "external", "nat-prerouting", "nat-output"],
         ),
         feature(
             "masquerade",
-            "a pod cannot reach itself through a Service",
+            "a pod cannot reach itself through a Service, and nobody one from outside",
             &plain,
-            chains(&["nat-postrouting"]),
+            &["translated", "nat-postrouting"],
         ),
         feature(
             "untracked DNS, socket lookup (kernel 5.14)",
             "queries are translated like other traffic",
             &plain,
-            chains(&["untrack", "raw-prerouting", "raw-output"]),
+            &["untrack", "raw-prerouting", "raw-output"],
         ),
         feature(
             "drop of stray packets",
             "packets to unallocated service addresses leave the node",
             &plain,
-            chains(&["filter-forward", "filter-output"]),
+            &["filter-forward", "filter-output"],
         ),
+        feature("IPv6", "no Service is reached by IPv6", &ipv6, &["*"]),
     ];
     let owned = features[1].works.is_ok();
     Ok(Capabilities { features, owned })
@@ -95,7 +93,12 @@ pub(crate) fn can_own(socket: &mut Socket) -> Result<bool, Error> {
     }
 }
 
-fn attempt(socket: &mut Socket, layout: &Layout, chains: &[Chain]) -> Result<(), Error> {
+/// Makes a table with those of our chains that are wanted (`*`: all), and all sets when there are any.
+fn attempt(socket: &mut Socket, layout: &Layout, wanted: &[&str]) -> Result<(), Error> {
+    let circumstances = Circumstances { pods: Some(FromPods::ByAddress), masquerade_all: false };
+    let is_wanted = |chain: &Chain| wanted.contains(&chain.name.as_str()) || wanted == ["*"];
+    let chains: Vec<Chain> =
+        fixed_chains(layout.family, &circumstances).into_iter().filter(is_wanted).collect();
     let mut batch = Batch::new(SUBSYSTEM);
     layout.new_table(&mut batch);
     if !chains.is_empty() {
@@ -109,15 +112,16 @@ fn attempt(socket: &mut Socket, layout: &Layout, chains: &[Chain]) -> Result<(),
     socket.transact(&mut removal)
 }
 
-/// Removes our table from the calling thread's network namespace, and nothing else. True when there was one.
+/// Removes our tables from the calling thread's network namespace, and nothing else. True when there was one.
 ///
 /// # Errors
 /// `EPERM` when a running agent owns the table: stop it first.
 pub fn cleanup() -> Result<bool, Error> {
     let mut socket = Socket::open()?;
     let mut found = false;
-    for table in [TABLE, PROBE_TABLE] {
-        let layout = Layout { family: &IPV4, table, owned: false };
+    let tables = [&IPV4, &IPV6].into_iter().flat_map(|family| [(family, TABLE), (family, PROBE_TABLE)]);
+    for (family, table) in tables {
+        let layout = Layout { family, table, owned: false };
         if readback::exists(&mut socket, &layout)? {
             let mut batch = Batch::new(SUBSYSTEM);
             layout.delete_table(&mut batch);

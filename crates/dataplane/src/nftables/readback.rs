@@ -1,9 +1,9 @@
 //! Reads our table back from the kernel.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Subnets};
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use super::element::{
     Found, NFTA_LIST_ELEM, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
@@ -13,8 +13,12 @@ use super::message::{
     NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
     NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, PERSIST, SUBSYSTEM, read_comment,
 };
-use super::set::{ANSWERED, ENDPOINTS, HAIRPINS, SERVICE_CIDRS, SERVICE_IPS, SERVICES, SETS};
-use super::state::{Presence, Route, Service, State};
+use super::rules::List;
+use super::set::{
+    ANSWERED, GUARDED, HAIRPINS, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, PODS, SERVICE_CIDRS,
+    SERVICE_IPS, SERVICES, SETS, SOURCES,
+};
+use super::state::{External, Presence, Route, Service, State};
 use crate::netlink::{Batch, DUMP, Error, Received, Socket, Writer, request};
 
 const NFTA_SET_TABLE: u16 = 1;
@@ -106,7 +110,10 @@ impl Reader<'_> {
         }
         let mut state = State { presence: Presence::Ours, chains: self.chains()?, ..State::default() };
         self.services(&mut state)?;
-        self.endpoints(&mut state)?;
+        for list in List::BOTH {
+            self.endpoints(&mut state, list)?;
+        }
+        self.externals(&mut state)?;
         self.members(&mut state)?;
         Ok(state)
     }
@@ -151,7 +158,11 @@ impl Reader<'_> {
         Ok(chains)
     }
 
-    fn elements<T>(&mut self, set: &str, parse: impl Fn(&Found<'_>) -> Option<T>) -> Result<Vec<T>, Error> {
+    fn elements<T>(
+        &mut self,
+        set: &str,
+        mut parse: impl FnMut(&Found<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         let table = self.layout.table;
         let ask = |writer: &mut Writer| {
             writer.text(NFTA_SET_ELEM_LIST_TABLE, table);
@@ -172,26 +183,65 @@ impl Reader<'_> {
         let found = self.elements(SERVICES, |element| {
             let service = Service {
                 route: Route::parse(element.verdict.clone()),
-                owner: element.comment.unwrap_or_default().into(),
+                label: element.comment.unwrap_or_default().into(),
             };
             Some((element.service(family)?, service))
         })?;
-        state.services = found.into_iter().collect();
+        for (key, service) in found {
+            state.frontends.entry(key).or_default().service = Some(service);
+        }
         Ok(())
     }
 
-    fn endpoints(&mut self, state: &mut State) -> Result<(), Error> {
+    fn endpoints(&mut self, state: &mut State, list: List) -> Result<(), Error> {
         let family = self.layout.family;
-        let found = self.elements(ENDPOINTS, |element| {
+        let found = self.elements(list.map(), |element| {
             Some((element.service(family)?, element.number(family)?, element.endpoint(family)?))
         })?;
         for (key, number, endpoint) in found.into_iter().filter(|(_, number, _)| *number < HIGHEST_NUMBER) {
-            let endpoints = state.endpoints.entry(key).or_default();
+            let endpoints = state.frontends.entry(key).or_default().list_mut(list);
             let index = number as usize;
             if endpoints.len() <= index {
                 endpoints.resize(index + 1, None);
             }
             endpoints[index] = Some(endpoint);
+        }
+        Ok(())
+    }
+
+    /// What only frontends beside ClusterIPs have.
+    fn externals(&mut self, state: &mut State) -> Result<(), Error> {
+        let family = self.layout.family;
+        self.each(state, INSIDE, |element, external| {
+            external.inside = Some(Route::parse(element.verdict.clone()));
+        })?;
+        self.each(state, OUTSIDE, |element, external| {
+            external.outside = Some(Route::parse(element.verdict.clone()));
+        })?;
+        self.each(state, GUARDED, |_, external| external.guarded = true)?;
+        self.each(state, MASQUERADED, |_, external| external.masqueraded = true)?;
+        self.each(state, MASQUERADED_OWN, |_, external| external.masqueraded_own = true)?;
+        self.each(state, SOURCES, |element, external| {
+            let range = element.sources(family);
+            external.sources.extend(range.into_iter().flat_map(|(first, last)| range_subnets(first, last)));
+        })
+    }
+
+    /// Takes each element of a set of service ports into what is held of its frontend.
+    fn each(
+        &mut self,
+        state: &mut State,
+        set: &str,
+        mut take: impl FnMut(&Found<'_>, &mut External),
+    ) -> Result<(), Error> {
+        let family = self.layout.family;
+        let found = self.elements(set, |element| {
+            let mut external = External::default();
+            take(element, &mut external);
+            Some((element.service(family)?, external))
+        })?;
+        for (key, external) in found {
+            state.frontends.entry(key).or_default().external_mut().join(external);
         }
         Ok(())
     }
@@ -202,10 +252,16 @@ impl Reader<'_> {
         state.service_ips = self.elements(SERVICE_IPS, address)?.into_iter().collect();
         state.hairpins = self.elements(HAIRPINS, address)?.into_iter().collect();
         state.answered = self.elements(ANSWERED, |element| element.service(family))?.into_iter().collect();
-        let bounds =
-            self.elements(SERVICE_CIDRS, |element| Some((address(element)?, element.interval_end)))?;
-        state.service_cidrs = subnets(bounds);
+        state.service_cidrs = self.subnets(SERVICE_CIDRS)?;
+        state.pods = self.subnets(PODS)?;
         Ok(())
+    }
+
+    fn subnets(&mut self, set: &str) -> Result<BTreeSet<IpNet>, Error> {
+        let family = self.layout.family;
+        let bounds =
+            self.elements(set, |element| Some((family.address(element.key)?, element.interval_end)))?;
+        Ok(subnets(bounds))
     }
 }
 
@@ -219,12 +275,22 @@ fn subnets(bounds: Vec<(IpAddr, bool)>) -> BTreeSet<IpNet> {
 }
 
 fn interval(start: IpAddr, behind: Option<IpAddr>) -> Vec<IpNet> {
-    let IpAddr::V4(start) = start else { return Vec::new() };
-    let last = match behind {
-        Some(IpAddr::V4(behind)) => Ipv4Addr::from(u32::from(behind).saturating_sub(1)),
-        _ => Ipv4Addr::BROADCAST,
+    let last = match (start, behind) {
+        (_, Some(IpAddr::V4(behind))) => IpAddr::V4(Ipv4Addr::from(u32::from(behind).saturating_sub(1))),
+        (_, Some(IpAddr::V6(behind))) => IpAddr::V6(Ipv6Addr::from(u128::from(behind).saturating_sub(1))),
+        (IpAddr::V4(_), None) => IpAddr::V4(Ipv4Addr::BROADCAST),
+        (IpAddr::V6(_), None) => IpAddr::V6(Ipv6Addr::from(u128::MAX)),
     };
-    Ipv4Subnets::new(start, last, 0).map(IpNet::V4).collect()
+    range_subnets(start, last)
+}
+
+/// The subnets of which a range consists: one, unless somebody else made it.
+fn range_subnets(first: IpAddr, last: IpAddr) -> Vec<IpNet> {
+    match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect(),
+        (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +308,10 @@ mod tests {
             (address("172.16.0.0"), false),
         ];
         let expected = ["10.96.0.0/16", "172.16.0.0/14", "240.0.0.0/4"].map(|text| text.parse().unwrap());
+        assert_eq!(subnets(bounds), BTreeSet::from(expected));
+        let bounds =
+            vec![(address("fd00::"), false), (address("fd00::1:0"), true), (address("ff00::"), false)];
+        let expected = ["fd00::/112", "ff00::/8"].map(|text| text.parse().unwrap());
         assert_eq!(subnets(bounds), BTreeSet::from(expected));
     }
 }

@@ -7,14 +7,31 @@ use super::family::Family;
 use super::message::Layout;
 use crate::netlink::Writer;
 
-/// Verdict of each service port: `protocol . address . port`.
+/// Verdict of each service port: `protocol . address . port`. Those whose verdict depends on the client go to a
+/// chain that asks the following.
 pub(crate) const SERVICES: &str = "services";
+/// Verdict for connections from pods and from this node, and of all where [`OUTSIDE`] has none.
+pub(crate) const INSIDE: &str = "inside";
+/// Verdict for connections from elsewhere (external policy Local).
+pub(crate) const OUTSIDE: &str = "outside";
+/// Service ports that only some may use.
+pub(crate) const GUARDED: &str = "guarded";
+/// Who may: `protocol . address . port . source`.
+pub(crate) const SOURCES: &str = "sources";
+/// Service ports of which every connection is masqueraded.
+pub(crate) const MASQUERADED: &str = "masqueraded";
+/// Service ports of which this node's own connections are masqueraded, and those of endpoints to themselves.
+pub(crate) const MASQUERADED_OWN: &str = "masqueraded-own";
 /// Endpoints: `protocol . address . port . number → address . port`.
 pub(crate) const ENDPOINTS: &str = "endpoints";
-/// Virtual IPs of live Services.
+/// The same for connections from elsewhere.
+pub(crate) const ENDPOINTS_OUTSIDE: &str = "endpoints-outside";
+/// ClusterIPs of live Services.
 pub(crate) const SERVICE_IPS: &str = "service-ips";
 /// Subnets that service addresses come from.
 pub(crate) const SERVICE_CIDRS: &str = "service-cidrs";
+/// Subnets by which pods are recognised.
+pub(crate) const PODS: &str = "pods";
 /// Endpoints of this node, as `source . destination` of a flow to itself.
 pub(crate) const HAIRPINS: &str = "hairpins";
 /// Service ports that this node answers itself.
@@ -27,10 +44,15 @@ const NFTA_SET_KEY_TYPE: u16 = 4;
 const NFTA_SET_KEY_LEN: u16 = 5;
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
+const NFTA_SET_DESC: u16 = 9;
 const NFTA_SET_ID: u16 = 10;
 const NFTA_SET_USERDATA: u16 = 13;
 const NFT_SET_INTERVAL: u32 = 0x4;
 const NFT_SET_MAP: u32 = 0x8;
+const NFT_SET_CONCAT: u32 = 0x80;
+const NFTA_SET_DESC_CONCAT: u16 = 2;
+const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_SET_FIELD_LEN: u16 = 1;
 /// `NFT_DATA_VERDICT` as a value's type.
 const VERDICT_TYPE: u32 = 0xffff_ff00;
 
@@ -78,20 +100,37 @@ pub(crate) struct Set {
 
 const SERVICE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port];
 const ENDPOINT_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port, Part::Number];
+const SOURCE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port, Part::Source];
+const ENDPOINT: Value = Value::Parts(&[Part::Destination, Part::Port]);
+
+const fn set(name: &'static str, key: &'static [Part]) -> Set {
+    Set { name, key, value: Value::Nothing, interval: false }
+}
+
+const fn intervals(name: &'static str, key: &'static [Part]) -> Set {
+    Set { interval: true, ..set(name, key) }
+}
+
+const fn map(name: &'static str, key: &'static [Part], value: Value) -> Set {
+    Set { value, ..set(name, key) }
+}
 
 /// All sets of a table, in the order in which they are made.
 pub(crate) const SETS: &[Set] = &[
-    Set { name: SERVICES, key: SERVICE_KEY, value: Value::Verdict, interval: false },
-    Set {
-        name: ENDPOINTS,
-        key: ENDPOINT_KEY,
-        value: Value::Parts(&[Part::Destination, Part::Port]),
-        interval: false,
-    },
-    Set { name: SERVICE_IPS, key: &[Part::Destination], value: Value::Nothing, interval: false },
-    Set { name: SERVICE_CIDRS, key: &[Part::Destination], value: Value::Nothing, interval: true },
-    Set { name: HAIRPINS, key: &[Part::Source, Part::Destination], value: Value::Nothing, interval: false },
-    Set { name: ANSWERED, key: SERVICE_KEY, value: Value::Nothing, interval: false },
+    map(SERVICES, SERVICE_KEY, Value::Verdict),
+    map(INSIDE, SERVICE_KEY, Value::Verdict),
+    map(OUTSIDE, SERVICE_KEY, Value::Verdict),
+    map(ENDPOINTS, ENDPOINT_KEY, ENDPOINT),
+    map(ENDPOINTS_OUTSIDE, ENDPOINT_KEY, ENDPOINT),
+    set(GUARDED, SERVICE_KEY),
+    intervals(SOURCES, SOURCE_KEY),
+    set(MASQUERADED, SERVICE_KEY),
+    set(MASQUERADED_OWN, SERVICE_KEY),
+    set(SERVICE_IPS, &[Part::Destination]),
+    intervals(SERVICE_CIDRS, &[Part::Destination]),
+    intervals(PODS, &[Part::Source]),
+    set(HAIRPINS, &[Part::Source, Part::Destination]),
+    set(ANSWERED, SERVICE_KEY),
 ];
 
 impl Set {
@@ -120,12 +159,29 @@ impl Set {
             }
         }
         writer.u32(NFTA_SET_ID, id);
+        if self.is_ranges() {
+            writer.nested(NFTA_SET_DESC, |description| self.write_fields(family, description));
+        }
         writer.attribute(NFTA_SET_USERDATA, &self.notes(family));
     }
 
     fn flags(&self) -> u32 {
         let map = if self.value == Value::Nothing { 0 } else { NFT_SET_MAP };
-        map | if self.interval { NFT_SET_INTERVAL } else { 0 }
+        let concatenation = if self.is_ranges() { NFT_SET_CONCAT } else { 0 };
+        map | concatenation | if self.interval { NFT_SET_INTERVAL } else { 0 }
+    }
+
+    /// Several parts of which one is an interval (kernel 5.6): elements have a last key as well.
+    fn is_ranges(&self) -> bool {
+        self.interval && self.key.len() > 1
+    }
+
+    fn write_fields(&self, family: &Family, description: &mut Writer) {
+        description.nested(NFTA_SET_DESC_CONCAT, |fields| {
+            for part in self.key {
+                fields.nested(NFTA_LIST_ELEM, |field| field.u32(NFTA_SET_FIELD_LEN, part.width(family)));
+            }
+        });
     }
 
     /// libnftnl's set user data: byte orders (2 is big-endian, 0 unspecified), then what key and value are made of.
@@ -161,13 +217,21 @@ fn type_id(parts: &[Part], family: &Family) -> u32 {
     })
 }
 
+impl Part {
+    /// Bytes without padding.
+    fn width(self, family: &Family) -> u32 {
+        match self {
+            Self::Source | Self::Destination => family.address_length,
+            Self::Protocol => 1,
+            Self::Port => 2,
+            Self::Number => 4,
+        }
+    }
+}
+
 /// Bytes of a key: each part of several takes whole registers.
 fn length(parts: &[Part], family: &Family) -> u32 {
-    let bytes = |part: &Part| match part {
-        Part::Source | Part::Destination => family.address_length,
-        Part::Protocol | Part::Port | Part::Number => 4,
-    };
-    parts.iter().map(bytes).sum()
+    parts.iter().map(|part| part.width(family).next_multiple_of(4)).sum()
 }
 
 fn typeof_parts(parts: &[Part], family: &Family) -> Vec<u8> {

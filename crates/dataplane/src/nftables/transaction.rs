@@ -1,23 +1,29 @@
 //! Carries out a plan: one transaction, or several when one send cannot carry it.
 //!
 //! Order within and across transactions: structure, endpoints that come or are replaced, service ports with what
-//! belongs to their addresses, endpoints that go. So a service port never counts more endpoints than there are, and
-//! between two transactions every service is whole, old or new.
+//! belongs to them, addresses, endpoints that go. So a service port never counts more endpoints than there are, and
+//! between two transactions every service is whole, old or new. Chains that a running table lacks go in a transaction
+//! before: a packet walks the rules of the generation that it met first, but finds the maps' newest elements, and the
+//! chain that they lead to must not be empty for it.
 
-use super::element::{
-    Element, PER_MESSAGE, address_key, endpoint_key, endpoint_value, hairpin_key, service_key,
-};
-use super::family::Family;
+use std::collections::BTreeMap;
+
+use super::element::{Element, PER_MESSAGE, address_key, hairpin_key, interval, service_key};
 use super::message::{Layout, SUBSYSTEM};
-use super::plan::{FrontendPlan, Plan};
-use super::set::{ANSWERED, ENDPOINTS, HAIRPINS, SERVICE_CIDRS, SERVICE_IPS, SERVICES, SETS};
+use super::plan::{FrontendPlan, Members, Plan};
+use super::set::{ANSWERED, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS, SETS};
 use crate::netlink::{Batch, Error, Socket};
+
+/// Frontends of which all elements but endpoints go in one transaction together.
+const FRONTENDS_PER_GROUP: usize = 128;
 
 /// What was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// Transactions committed.
     pub(crate) transactions: u32,
+    /// Elements added or deleted in them.
+    pub(crate) elements: usize,
     /// Bytes of them.
     pub(crate) bytes: usize,
 }
@@ -25,26 +31,46 @@ pub(crate) struct Sent {
 /// Tells the kernel a plan. On an error an unknown part of it may have taken effect: read back.
 pub(crate) fn carry_out(socket: &mut Socket, layout: &Layout, plan: &Plan) -> Result<Sent, Error> {
     let limit = socket.send_limit();
-    let mut packer = Packer { socket, batch: Batch::new(SUBSYSTEM), limit, sent: Sent::default() };
-    packer.put(structure(layout, plan))?;
-    for frontends in plan.frontends.chunks(PER_MESSAGE) {
-        packer.put_endpoints(layout, frontends)?;
-    }
-    for frontends in plan.frontends.chunks(PER_MESSAGE) {
-        packer.put(services(layout, frontends))?;
-    }
-    packer.put_members(layout, plan)?;
-    let dropped: Vec<Element> = plan.frontends.iter().flat_map(dropped).collect();
-    for elements in dropped.chunks(PER_MESSAGE) {
-        packer.put(group(|batch| layout.delete_elements(batch, ENDPOINTS, elements)))?;
-    }
+    let mut packer = Packer { socket, layout, batch: Batch::new(SUBSYSTEM), limit, sent: Sent::default() };
+    packer.structure(plan)?;
+    packer.endpoints(&plan.frontends)?;
+    packer.frontends(&plan.frontends)?;
+    packer.sets(plan)?;
+    packer.dropped(&plan.frontends)?;
     packer.flush()?;
     Ok(packer.sent)
+}
+
+/// Elements to delete and add, by set, that go in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    sets: BTreeMap<&'static str, (Vec<Element>, Vec<Element>)>,
+    count: usize,
+}
+
+impl Changes {
+    pub(super) fn remove(&mut self, set: &'static str, element: Element) {
+        self.sets.entry(set).or_default().0.push(element);
+        self.count += 1;
+    }
+
+    pub(super) fn add(&mut self, set: &'static str, element: Element) {
+        self.sets.entry(set).or_default().1.push(element);
+        self.count += 1;
+    }
+
+    fn write(&self, layout: &Layout, batch: &mut Batch) {
+        for (set, (removed, added)) in &self.sets {
+            removed.chunks(PER_MESSAGE).for_each(|chunk| layout.delete_elements(batch, set, chunk));
+            added.chunks(PER_MESSAGE).for_each(|chunk| layout.add_elements(batch, set, chunk));
+        }
+    }
 }
 
 /// Collects groups of messages that must not be torn apart, and sends when the next does not fit.
 struct Packer<'a> {
     socket: &'a mut Socket,
+    layout: &'a Layout,
     batch: Batch,
     limit: usize,
     sent: Sent,
@@ -62,6 +88,13 @@ impl Packer<'_> {
         Ok(())
     }
 
+    fn put_changes(&mut self, changes: &mut Changes) -> Result<(), Error> {
+        let changes = std::mem::take(changes);
+        self.sent.elements += changes.count;
+        let layout = self.layout;
+        self.put(group(|batch| changes.write(layout, batch)))
+    }
+
     fn flush(&mut self) -> Result<(), Error> {
         let mut batch = std::mem::replace(&mut self.batch, Batch::new(SUBSYSTEM));
         if batch.is_empty() {
@@ -73,67 +106,67 @@ impl Packer<'_> {
         Ok(())
     }
 
+    /// Table, sets and chains, and the subnets by which rules tell pods.
+    fn structure(&mut self, plan: &Plan) -> Result<(), Error> {
+        let layout = self.layout;
+        self.put(group(|batch| structure(layout, plan, batch)))?;
+        self.members(PODS, &plan.sets.pods, interval)?;
+        let led_to_later = !plan.make_table && !plan.new_chains.is_empty();
+        if led_to_later { self.flush() } else { Ok(()) }
+    }
+
     /// Endpoints that come or are replaced. A replaced one's old and new value share a group.
-    fn put_endpoints(&mut self, layout: &Layout, frontends: &[FrontendPlan]) -> Result<(), Error> {
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
+    fn endpoints(&mut self, frontends: &[FrontendPlan]) -> Result<(), Error> {
+        let mut changes = Changes::default();
         for plan in frontends {
-            removed.extend(
-                plan.numbers.replaced.iter().map(|number| Element::key(endpoint_key(&plan.key, *number))),
-            );
-            added.extend(plan.numbers.put.iter().map(|number| {
-                let endpoint = plan.numbers.order[*number as usize];
-                Element::data(endpoint_key(&plan.key, *number), endpoint_value(endpoint))
-            }));
-            if added.len() >= PER_MESSAGE {
-                self.put_replacement(layout, &mut removed, &mut added)?;
+            plan.put_endpoints(&mut changes);
+            if changes.count >= PER_MESSAGE {
+                self.put_changes(&mut changes)?;
             }
         }
-        self.put_replacement(layout, &mut removed, &mut added)
+        self.put_changes(&mut changes)
     }
 
-    fn put_replacement(
+    fn frontends(&mut self, frontends: &[FrontendPlan]) -> Result<(), Error> {
+        let mut changes = Changes::default();
+        for plan in frontends {
+            plan.link(&mut changes);
+            if changes.count >= FRONTENDS_PER_GROUP {
+                self.put_changes(&mut changes)?;
+            }
+        }
+        self.put_changes(&mut changes)
+    }
+
+    fn dropped(&mut self, frontends: &[FrontendPlan]) -> Result<(), Error> {
+        let mut changes = Changes::default();
+        for plan in frontends {
+            plan.drop_endpoints(&mut changes);
+            if changes.count >= PER_MESSAGE {
+                self.put_changes(&mut changes)?;
+            }
+        }
+        self.put_changes(&mut changes)
+    }
+
+    fn sets(&mut self, plan: &Plan) -> Result<(), Error> {
+        let sets = &plan.sets;
+        self.members(SERVICE_IPS, &sets.service_ips, |ip| vec![Element::key(address_key(*ip))])?;
+        self.members(HAIRPINS, &sets.hairpins, |ip| vec![Element::key(hairpin_key(*ip))])?;
+        self.members(ANSWERED, &sets.answered, |key| vec![Element::key(service_key(key))])?;
+        self.members(SERVICE_CIDRS, &sets.service_cidrs, interval)
+    }
+
+    fn members<T>(
         &mut self,
-        layout: &Layout,
-        removed: &mut Vec<Element>,
-        added: &mut Vec<Element>,
+        set: &'static str,
+        members: &Members<T>,
+        elements: impl Fn(&T) -> Vec<Element>,
     ) -> Result<(), Error> {
-        let group = group(|batch| {
-            removed.chunks(PER_MESSAGE).for_each(|chunk| layout.delete_elements(batch, ENDPOINTS, chunk));
-            added.chunks(PER_MESSAGE).for_each(|chunk| layout.add_elements(batch, ENDPOINTS, chunk));
-        });
-        removed.clear();
-        added.clear();
-        self.put(group)
-    }
-
-    fn put_members(&mut self, layout: &Layout, plan: &Plan) -> Result<(), Error> {
-        let address = |ip: &_| Element::key(address_key(*ip));
-        let ips = &plan.service_ips;
-        self.put_set(layout, SERVICE_IPS, ips.removed.iter().map(address), ips.added.iter().map(address))?;
-        let pair = |ip: &_| Element::key(hairpin_key(*ip));
-        let hairpins = &plan.hairpins;
-        self.put_set(layout, HAIRPINS, hairpins.removed.iter().map(pair), hairpins.added.iter().map(pair))?;
-        let key = |key: &_| Element::key(service_key(key));
-        let answered = &plan.answered;
-        self.put_set(layout, ANSWERED, answered.removed.iter().map(key), answered.added.iter().map(key))?;
-        let cidrs = &plan.service_cidrs;
-        let interval = |cidr: &ipnet::IpNet| interval(layout.family, cidr);
-        self.put_set(
-            layout,
-            SERVICE_CIDRS,
-            cidrs.removed.iter().flat_map(interval),
-            cidrs.added.iter().flat_map(interval),
-        )
-    }
-
-    fn put_set(
-        &mut self,
-        layout: &Layout,
-        set: &str,
-        removed: impl Iterator<Item = Element>,
-        added: impl Iterator<Item = Element>,
-    ) -> Result<(), Error> {
-        let (removed, added): (Vec<_>, Vec<_>) = (removed.collect(), added.collect());
+        let removed: Vec<Element> = members.removed.iter().flat_map(&elements).collect();
+        let added: Vec<Element> = members.added.iter().flat_map(&elements).collect();
+        let layout = self.layout;
+        self.sent.elements += removed.len() + added.len();
         for chunk in removed.chunks(PER_MESSAGE) {
             self.put(group(|batch| layout.delete_elements(batch, set, chunk)))?;
         }
@@ -150,57 +183,19 @@ fn group(fill: impl FnOnce(&mut Batch)) -> Batch {
     batch
 }
 
-/// Table, sets and chains. All chains exist before any rule, so that rules may go anywhere.
-fn structure(layout: &Layout, plan: &Plan) -> Batch {
-    group(|batch| {
-        if plan.delete_table {
-            layout.delete_table(batch);
-        }
-        if plan.make_table {
-            layout.new_table(batch);
-            for (id, set) in (1..).zip(SETS) {
-                layout.new_set(batch, set, id);
-            }
-        }
-        plan.new_chains.iter().for_each(|chain| layout.new_chain(batch, chain));
-        plan.refilled_chains.iter().for_each(|chain| layout.flush_chain(batch, &chain.name));
-        let chains = plan.new_chains.iter().chain(&plan.refilled_chains);
-        chains.for_each(|chain| layout.new_rules(batch, chain));
-    })
-}
-
-fn services(layout: &Layout, frontends: &[FrontendPlan]) -> Batch {
-    let unlinked = frontends.iter().filter(|plan| plan.unlink);
-    let removed: Vec<Element> = unlinked.map(|plan| Element::key(service_key(&plan.key))).collect();
-    let linked = frontends.iter().filter(|plan| plan.link);
-    let added: Vec<Element> = linked
-        .filter_map(|plan| {
-            let service = plan.service.as_ref()?;
-            Some(Element::verdict(service_key(&plan.key), service.route.verdict(), &service.owner))
-        })
-        .collect();
-    group(|batch| {
-        layout.delete_elements(batch, SERVICES, &removed);
-        layout.add_elements(batch, SERVICES, &added);
-    })
-}
-
-fn dropped(plan: &FrontendPlan) -> impl Iterator<Item = Element> {
-    plan.numbers.dropped.iter().map(|number| Element::key(endpoint_key(&plan.key, *number)))
-}
-
-/// A subnet as its first address and the first behind it; one that ends with the address space has no end.
-fn interval(family: &Family, cidr: &ipnet::IpNet) -> Vec<Element> {
-    let mut elements = vec![Element::key(address_key(cidr.network()))];
-    let mut end = address_key(cidr.broadcast());
-    for byte in end.iter_mut().rev() {
-        let (next, carried) = byte.overflowing_add(1);
-        *byte = next;
-        if !carried {
-            elements.push(Element::interval_end(end));
-            break;
+/// All chains exist before any rule, so that rules may go anywhere.
+fn structure(layout: &Layout, plan: &Plan, batch: &mut Batch) {
+    if plan.delete_table {
+        layout.delete_table(batch);
+    }
+    if plan.make_table {
+        layout.new_table(batch);
+        for (id, set) in (1..).zip(SETS) {
+            layout.new_set(batch, set, id);
         }
     }
-    debug_assert!(family.contains(cidr.addr()));
-    elements
+    plan.new_chains.iter().for_each(|chain| layout.new_chain(batch, chain));
+    plan.refilled_chains.iter().for_each(|chain| layout.flush_chain(batch, &chain.name));
+    let chains = plan.new_chains.iter().chain(&plan.refilled_chains);
+    chains.for_each(|chain| layout.new_rules(batch, chain));
 }

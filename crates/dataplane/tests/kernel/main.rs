@@ -8,6 +8,7 @@ mod node;
 mod objects;
 
 mod conntrack;
+mod external;
 mod listing;
 mod load;
 mod monitor;
@@ -20,6 +21,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     testnet::harness::run(testnet::trials![
+        external::a_policy_decides_who_serves_whom,
+        external::source_ranges_bind_load_balancers_only,
+        external::cluster_ips_are_masqueraded_as_told,
+        external::endpoints_reach_themselves_by_every_address,
         listing::nft_lists_the_table,
         load::a_load_beyond_the_send_buffer_goes_in_several,
         load::one_change_among_many_is_small,

@@ -1,7 +1,7 @@
 //! A node with pods, laid out as real ones are: each pod a veth pair and a /32 route, no bridge.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::namespace::{Namespace, ip};
 
 /// The node's own address.
 pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 2);
+/// The node's IPv6 address, where there is IPv6.
+pub(crate) const NODE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x172, 0x18, 0, 0, 0, 0, 2);
 /// The port that pods' servers listen on.
 pub(crate) const PORT: u16 = 9898;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,39 +34,77 @@ pub(crate) fn set_up() {
     ip("route add default dev wire");
 }
 
-/// A pod on the node, with its own namespace.
+/// Makes the calling thread's namespace a node with both families.
+pub(crate) fn set_up_dual_stack() {
+    ip("link set lo up");
+    ip(&format!("addr add {NODE}/32 dev lo"));
+    ip(&format!("addr add {NODE6}/128 dev lo nodad"));
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+    ip("link add wire type veth peer name wire-peer");
+    ip("link set wire up");
+    ip("link set wire-peer up");
+    // Packets of the node itself need a route before output translates them.
+    ip(&format!("route add default dev wire src {NODE}"));
+    ip(&format!("-6 route add default dev wire src {NODE6}"));
+}
+
+/// A pod on the node, with its own namespace; or a host elsewhere, which is reached in the same way.
 pub(crate) struct Pod {
     pub(crate) namespace: Namespace,
     pub(crate) address: Ipv4Addr,
+    pub(crate) address6: Ipv6Addr,
 }
 
 impl Pod {
     /// Makes the pod 10.244.1.`host`.
     pub(crate) fn new(host: u8) -> Self {
+        Self::make(&format!("pod{host}"), [1, host], Ipv4Addr::new(10, 244, 1, host), pod6(1, host), false)
+    }
+
+    /// The same with both families, on this node (1) or another (2).
+    pub(crate) fn dual_stack(node: u8, host: u8) -> Self {
+        let (address, address6) = (Ipv4Addr::new(10, 244, node, host), pod6(node, host));
+        Self::make(&format!("pod{node}{host}"), [node, host], address, address6, true)
+    }
+
+    /// A host outside of the cluster: 192.0.`net`.9.
+    pub(crate) fn outside(net: u8) -> Self {
+        let (address, address6) = (Ipv4Addr::new(192, 0, net, 9), outside6(net));
+        Self::make(&format!("out{net}"), [9, net], address, address6, true)
+    }
+
+    fn make(link: &str, number: [u8; 2], address: Ipv4Addr, address6: Ipv6Addr, both: bool) -> Self {
         let namespace = Namespace::new();
-        let address = Ipv4Addr::new(10, 244, 1, host);
-        let (node_mac, pod_mac) =
-            (format!("02:00:00:00:01:{host:02x}"), format!("02:00:00:00:02:{host:02x}"));
+        let [high, low] = number;
+        let node_mac = format!("02:00:00:01:{high:02x}:{low:02x}");
+        let pod_mac = format!("02:00:00:02:{high:02x}:{low:02x}");
+        let pid = namespace.pid();
         ip(&format!(
-            "link add pod{host} address {node_mac} type veth peer name eth0 address {pod_mac} netns {}",
-            namespace.pid()
+            "link add {link} address {node_mac} type veth peer name eth0 address {pod_mac} netns {pid}"
         ));
-        ip(&format!("link set pod{host} up"));
-        ip(&format!("route add {address}/32 dev pod{host} src {NODE}"));
-        ip(&format!("neigh add {address} lladdr {pod_mac} dev pod{host} nud permanent"));
-        std::fs::write(format!("/proc/sys/net/ipv4/conf/pod{host}/send_redirects"), "0").unwrap();
-        for command in [
-            "link set lo up".to_owned(),
-            "link set eth0 up".to_owned(),
-            format!("addr add {address}/32 dev eth0"),
-            format!("neigh add 169.254.1.1 lladdr {node_mac} dev eth0 nud permanent"),
-            "route add 169.254.1.1 dev eth0 scope link".to_owned(),
-            "route add default via 169.254.1.1".to_owned(),
-        ] {
-            namespace.ip(&command);
+        ip(&format!("link set {link} up"));
+        std::fs::write(format!("/proc/sys/net/ipv4/conf/{link}/send_redirects"), "0").unwrap();
+        namespace.ip("link set lo up");
+        namespace.ip("link set eth0 up");
+        connect_family(&namespace, link, &address.to_string(), 32, &NODE.to_string(), [&node_mac, &pod_mac]);
+        if both {
+            let (address, node) = (address6.to_string(), NODE6.to_string());
+            connect_family(&namespace, link, &address, 128, &node, [&node_mac, &pod_mac]);
         }
         wait_for_link(address);
-        Self { namespace, address }
+        Self { namespace, address, address6 }
+    }
+
+    /// Its address of a family.
+    pub(crate) fn ip(&self, ipv6: bool) -> IpAddr {
+        if ipv6 { self.address6.into() } else { self.address.into() }
+    }
+
+    /// As [`Pod::serve`], in both families.
+    pub(crate) fn serve_dual_stack(&self) {
+        let addresses = [self.ip(false), self.ip(true)];
+        self.namespace.run(move || addresses.iter().for_each(|ip| serve(SocketAddr::new(*ip, PORT))));
     }
 
     /// Starts servers on [`PORT`] that answer each TCP connection and UDP packet with their own address and the
@@ -85,6 +125,38 @@ impl Pod {
         let to = to.parse().unwrap();
         self.namespace.run(move || ask(to))
     }
+}
+
+/// The IPv6 address of a node's pod.
+pub(crate) fn pod6(node: u8, host: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x244, node.into(), 0, 0, 0, 0, host.into())
+}
+
+fn outside6(net: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, net.into(), 0, 0, 0, 0, 9)
+}
+
+/// Gives a pod an address and routes both ways, with neighbours that need not be asked for.
+fn connect_family(
+    namespace: &Namespace,
+    link: &str,
+    address: &str,
+    length: u8,
+    node: &str,
+    [node_mac, pod_mac]: [&str; 2],
+) {
+    let (family, gateway, options) = match length {
+        32 => ("-4", "169.254.1.1", ""),
+        _ => ("-6", "fe80::169", "nodad"),
+    };
+    ip(&format!("{family} route add {address}/{length} dev {link} src {node}"));
+    ip(&format!("{family} neigh add {address} lladdr {pod_mac} dev {link} nud permanent"));
+    namespace.ip(&format!("{family} addr add {address}/{length} dev eth0 {options}"));
+    namespace.ip(&format!("{family} neigh add {gateway} lladdr {node_mac} dev eth0 nud permanent"));
+    if length == 32 {
+        namespace.ip(&format!("{family} route add {gateway} dev eth0 scope link"));
+    }
+    namespace.ip(&format!("{family} route add default via {gateway} dev eth0"));
 }
 
 /// A new veth pair drops packets until the kernel has noticed that both ends are up, which takes a while on a loaded
@@ -151,7 +223,8 @@ pub(crate) fn connect(to: SocketAddr) -> Answer {
 
 pub(crate) fn ask(to: SocketAddr) -> Answer {
     let start = Instant::now();
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buffer = [0; 64];
     let result = socket

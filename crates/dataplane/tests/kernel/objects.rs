@@ -1,6 +1,6 @@
 //! Services and slices for the tests, and a node's proxy without the API.
 
-use dataplane::forwarding_table::{ForwardingTable, NodeFacts};
+use dataplane::forwarding_table::{ForwardingTable, NodeFacts, Pods};
 use dataplane::reconcile::{Reconciler, Synced};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -22,6 +22,28 @@ impl Proxy {
             table: ForwardingTable::new(facts),
             reconciler: Reconciler::open().unwrap(),
         }
+    }
+
+    /// A proxy of a dual-stack node with these facts.
+    pub(crate) fn with_facts(facts: NodeFacts) -> Self {
+        Self { table: ForwardingTable::new(facts), ..Self::open() }
+    }
+
+    /// Gives a Service exactly these ready endpoints, of both families.
+    pub(crate) fn endpoints_of_both(&mut self, service: &str, addresses: &[String]) {
+        let (ipv6, ipv4): (Vec<&str>, Vec<&str>) =
+            addresses.iter().map(String::as_str).partition(|address| address.contains(':'));
+        self.model.apply_slice(&slice(service, &ipv4)).unwrap();
+        let mut slice = slice(service, &ipv6);
+        slice.address_type = "IPv6".to_owned();
+        slice.metadata.name = Some(format!("{service}-6"));
+        self.model.apply_slice(&slice).unwrap();
+    }
+
+    /// Takes over other facts of the node and brings the kernel up to date.
+    pub(crate) fn set_facts(&mut self, facts: NodeFacts) -> Synced {
+        let touched = self.table.set_facts(facts, &self.model.snapshot());
+        self.reconciler.sync(&self.table, &touched).unwrap()
     }
 
     /// Adds or changes a Service with a port for TCP and UDP.
@@ -57,6 +79,23 @@ pub(crate) fn facts() -> NodeFacts {
     NodeFacts::new("worker-1", ["10.96.0.0/16".parse().unwrap()])
 }
 
+/// Adds or changes a Service by its spec and the load balancer's addresses.
+pub(crate) fn apply(proxy: &mut Proxy, name: &str, spec: &serde_json::Value, load_balancer: &[&str]) {
+    let ingress: Vec<_> = load_balancer.iter().map(|ip| json!({"ip": ip})).collect();
+    let object = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec,
+                        "status": {"loadBalancer": {"ingress": ingress}}});
+    proxy.model.apply_service(&serde_json::from_value(object).unwrap()).unwrap();
+}
+
+/// A node with both families that tells pods by their addresses.
+pub(crate) fn dual_stack_facts() -> NodeFacts {
+    let cidrs = ["10.96.0.0/16", "fd00:96::/112"].map(|cidr| cidr.parse().unwrap());
+    let pods = ["10.244.0.0/16", "fd00:244::/32"].map(|cidr| cidr.parse().unwrap());
+    NodeFacts::new("worker-1", cidrs)
+        .with_addresses(&[crate::node::NODE.into(), crate::node::NODE6.into()])
+        .recognising(Pods::Cidrs(pods.into()))
+}
+
 pub(crate) fn service(name: &str, ip: &str, port: u16) -> core::Service {
     let ports = json!([
         {"name": "tcp", "port": port, "protocol": "TCP"},
@@ -70,7 +109,8 @@ pub(crate) fn slice(service: &str, addresses: &[&str]) -> discovery::EndpointSli
     let endpoints: Vec<_> = addresses
         .iter()
         .map(|address| {
-            let node = if address.starts_with("10.244.1.") { "worker-1" } else { "worker-2" };
+            let here = address.starts_with("10.244.1.") || address.starts_with("fd00:244:1:");
+            let node = if here { "worker-1" } else { "worker-2" };
             json!({"addresses": [address], "nodeName": node})
         })
         .collect();
@@ -79,7 +119,8 @@ pub(crate) fn slice(service: &str, addresses: &[&str]) -> discovery::EndpointSli
         "metadata": {"name": service, "namespace": "default",
                      "labels": {"kubernetes.io/service-name": service}},
         "ports": [{"name": "tcp", "port": 9898, "protocol": "TCP"},
-                  {"name": "udp", "port": 9898, "protocol": "UDP"}],
+                  {"name": "udp", "port": 9898, "protocol": "UDP"},
+                  {"name": "sctp", "port": 9898, "protocol": "SCTP"}],
         "endpoints": endpoints,
     }))
     .unwrap()

@@ -1,0 +1,138 @@
+//! From what is held for a frontend to what shall be, as elements that come and go.
+
+use std::net::SocketAddr;
+
+use crate::forwarding_table::{Frontend, FrontendKey, Target};
+use crate::nftables::element::{Element, endpoint_key, endpoint_value, service_key, source_range};
+use crate::nftables::numbering::{Renumbering, renumber};
+use crate::nftables::rules::List;
+use crate::nftables::set::{GUARDED, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, SERVICES, SOURCES};
+use crate::nftables::state::{Held, Numbered, Route, State};
+use crate::nftables::transaction::Changes;
+
+/// A frontend that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FrontendPlan {
+    pub(super) key: FrontendKey,
+    held: Held,
+    pub(super) wanted: Held,
+    /// The numbers of both lists' endpoints, as [`List::BOTH`].
+    numbers: [Renumbering; 2],
+    /// Endpoints left, or there were none before: flows may be stale.
+    pub(super) stale: bool,
+}
+
+impl FrontendPlan {
+    pub(super) fn new(key: &FrontendKey, state: &State, frontend: Option<&Frontend>) -> Option<Self> {
+        let nothing = Held::default();
+        let held = state.frontends.get(key).unwrap_or(&nothing);
+        let endpoints = |target: Option<&Target>, list| {
+            renumber(held.list(list), target.map(Target::endpoints).unwrap_or_default())
+        };
+        let outside = frontend.and_then(|frontend| frontend.outside.as_ref());
+        let numbers = [
+            endpoints(frontend.map(|frontend| &frontend.target), List::All),
+            endpoints(outside, List::Outside),
+        ];
+        let [all, outside] = [0, 1].map(|list: usize| numbered(&numbers[list]));
+        let wanted = frontend.map(|frontend| Held::of(frontend, all, outside)).unwrap_or_default();
+        if *held == wanted {
+            return None;
+        }
+        let stale = is_stale(held, frontend);
+        Some(Self { key: *key, held: held.clone(), wanted, numbers, stale })
+    }
+
+    /// Endpoints that come or are replaced.
+    pub(in crate::nftables) fn put_endpoints(&self, changes: &mut Changes) {
+        for (list, numbers) in List::BOTH.into_iter().zip(&self.numbers) {
+            for number in &numbers.replaced {
+                changes.remove(list.map(), Element::key(endpoint_key(&self.key, *number)));
+            }
+            for number in &numbers.put {
+                let endpoint = numbers.order[*number as usize];
+                let element = Element::data(endpoint_key(&self.key, *number), endpoint_value(endpoint));
+                changes.add(list.map(), element);
+            }
+        }
+    }
+
+    /// Endpoints that go.
+    pub(in crate::nftables) fn drop_endpoints(&self, changes: &mut Changes) {
+        for (list, numbers) in List::BOTH.into_iter().zip(&self.numbers) {
+            for number in &numbers.dropped {
+                changes.remove(list.map(), Element::key(endpoint_key(&self.key, *number)));
+            }
+        }
+    }
+
+    /// All other elements; they go in one transaction.
+    pub(in crate::nftables) fn link(&self, changes: &mut Changes) {
+        let (held, wanted) = (&self.held, &self.wanted);
+        if held.service != wanted.service {
+            if held.service.is_some() {
+                changes.remove(SERVICES, Element::key(service_key(&self.key)));
+            }
+            if let Some(service) = &wanted.service {
+                let element = Element::verdict(service_key(&self.key), service.route.verdict());
+                changes.add(SERVICES, element.commented(&service.label));
+            }
+        }
+        if held.external.is_none() && wanted.external.is_none() {
+            return;
+        }
+        let (held, wanted) = (held.external(), wanted.external());
+        self.route(INSIDE, held.inside.as_ref(), wanted.inside.as_ref(), changes);
+        self.route(OUTSIDE, held.outside.as_ref(), wanted.outside.as_ref(), changes);
+        self.member(GUARDED, held.guarded, wanted.guarded, changes);
+        self.member(MASQUERADED, held.masqueraded, wanted.masqueraded, changes);
+        self.member(MASQUERADED_OWN, held.masqueraded_own, wanted.masqueraded_own, changes);
+        for subnet in held.sources.difference(&wanted.sources) {
+            changes.remove(SOURCES, source_range(&self.key, subnet));
+        }
+        for subnet in wanted.sources.difference(&held.sources) {
+            changes.add(SOURCES, source_range(&self.key, subnet));
+        }
+    }
+
+    fn route(&self, map: &'static str, held: Option<&Route>, wanted: Option<&Route>, changes: &mut Changes) {
+        if held == wanted {
+            return;
+        }
+        if held.is_some() {
+            changes.remove(map, Element::key(service_key(&self.key)));
+        }
+        if let Some(route) = wanted {
+            changes.add(map, Element::verdict(service_key(&self.key), route.verdict()));
+        }
+    }
+
+    fn member(&self, set: &'static str, held: bool, wanted: bool, changes: &mut Changes) {
+        match (held, wanted) {
+            (false, true) => changes.add(set, Element::key(service_key(&self.key))),
+            (true, false) => changes.remove(set, Element::key(service_key(&self.key))),
+            _ => {}
+        }
+    }
+
+    pub(super) fn apply(self, state: &mut State) {
+        if self.wanted == Held::default() {
+            state.frontends.remove(&self.key);
+        } else {
+            state.frontends.insert(self.key, self.wanted);
+        }
+    }
+}
+
+fn numbered(numbers: &Renumbering) -> Numbered {
+    numbers.order.iter().copied().map(Some).collect()
+}
+
+/// Flows may be stale when an endpoint left, and when the first came: until then packets went elsewhere.
+fn is_stale(held: &Held, frontend: Option<&Frontend>) -> bool {
+    let stays = |endpoint: &SocketAddr| {
+        frontend.is_some_and(|frontend| frontend.endpoints().any(|stays| stays == *endpoint))
+    };
+    let mut old = List::BOTH.into_iter().flat_map(|list| held.list(list)).flatten().peekable();
+    old.peek().is_none() || !old.all(stays)
+}

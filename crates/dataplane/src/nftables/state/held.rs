@@ -1,0 +1,201 @@
+//! What the table holds for one frontend.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::forwarding_table::{Frontend, Kind, Masquerade, Target, attributes};
+use crate::nftables::expression::Verdict;
+use crate::nftables::message::clip;
+use crate::nftables::rules::{EXTERNAL, List, REFUSE};
+
+/// Endpoints by number; a hole is a fault.
+pub(crate) type Numbered = Vec<Option<SocketAddr>>;
+
+/// Where a map sends a service port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To the chain for this number of endpoints in a list.
+    Balance(List, u32),
+    /// To the chain that asks where the client comes from.
+    External,
+    /// To the chain that refuses.
+    Refuse,
+    /// Nowhere.
+    Drop,
+    /// Somewhere that we never send it: somebody else's edit.
+    Unknown,
+}
+
+impl Route {
+    pub(in crate::nftables) fn of(target: &Target, list: List) -> Self {
+        match target {
+            Target::Balance(endpoints) => {
+                Self::Balance(list, u32::try_from(endpoints.len()).unwrap_or(u32::MAX))
+            }
+            Target::Refuse => Self::Refuse,
+            Target::Drop => Self::Drop,
+        }
+    }
+
+    pub(in crate::nftables) fn parse(verdict: Option<Verdict>) -> Self {
+        match verdict {
+            Some(Verdict::Drop) => Self::Drop,
+            Some(Verdict::Goto(chain)) if chain == REFUSE => Self::Refuse,
+            Some(Verdict::Goto(chain)) if chain == EXTERNAL => Self::External,
+            Some(Verdict::Goto(chain)) => {
+                List::of_chain(&chain).map_or(Self::Unknown, |(list, count)| Self::Balance(list, count))
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(in crate::nftables) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Balance(list, count) => Verdict::Goto(list.chain_name(*count)),
+            Self::External => Verdict::Goto(EXTERNAL.to_owned()),
+            Self::Refuse => Verdict::Goto(REFUSE.to_owned()),
+            Self::Drop | Self::Unknown => Verdict::Drop,
+        }
+    }
+}
+
+/// An element of the services map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(in crate::nftables) route: Route,
+    /// The Service's name and what the frontend is, kept as the element's comment: `default/web:http node-port`.
+    pub(in crate::nftables) label: Box<str>,
+}
+
+impl Service {
+    fn of(frontend: &Frontend) -> Self {
+        let external = frontend.outside.is_some() || !frontend.sources.is_empty();
+        let route = if external { Route::External } else { Route::of(&frontend.target, List::All) };
+        let label = frontend.owner() + &attributes(frontend.kind, &[], frontend.affinity);
+        Self { route, label: clip(&label).into() }
+    }
+
+    /// The Service's name.
+    pub(in crate::nftables) fn owner(&self) -> &str {
+        self.label.split(' ').next().unwrap_or_default()
+    }
+
+    /// What the label says that the frontend is.
+    pub(in crate::nftables) fn kind(&self) -> Kind {
+        let kinds = [Kind::ExternalIp, Kind::LoadBalancer, Kind::NodePort];
+        let said = |kind: &Kind| self.words().any(|word| word == kind.as_str());
+        kinds.into_iter().find(said).unwrap_or(Kind::ClusterIp)
+    }
+
+    /// The timeout of session affinity that the label says.
+    pub(in crate::nftables) fn affinity(&self) -> Option<Duration> {
+        let seconds = self.words().find_map(|word| word.strip_prefix("affinity=")?.strip_suffix('s'))?;
+        seconds.parse().ok().map(Duration::from_secs)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.label.split(' ').skip(1)
+    }
+}
+
+/// Elements of all sets and maps for one frontend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(in crate::nftables) service: Option<Service>,
+    pub(in crate::nftables) endpoints: Numbered,
+    /// Those that only frontends beside ClusterIPs have; `None` when there are none of them.
+    pub(in crate::nftables) external: Option<Box<External>>,
+}
+
+/// What is held of a frontend that is no ClusterIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct External {
+    pub(in crate::nftables) inside: Option<Route>,
+    pub(in crate::nftables) outside: Option<Route>,
+    /// Endpoints for connections from elsewhere.
+    pub(in crate::nftables) endpoints: Numbered,
+    pub(in crate::nftables) guarded: bool,
+    pub(in crate::nftables) sources: BTreeSet<IpNet>,
+    pub(in crate::nftables) masqueraded: bool,
+    pub(in crate::nftables) masqueraded_own: bool,
+}
+
+/// What is held of a frontend of which nothing is.
+pub(in crate::nftables) static NOTHING: External = External {
+    inside: None,
+    outside: None,
+    endpoints: Vec::new(),
+    guarded: false,
+    sources: BTreeSet::new(),
+    masqueraded: false,
+    masqueraded_own: false,
+};
+
+impl External {
+    fn of(frontend: &Frontend, endpoints: Numbered) -> Self {
+        let decides = frontend.outside.is_some() || !frontend.sources.is_empty();
+        Self {
+            inside: decides.then(|| Route::of(&frontend.target, List::All)),
+            outside: frontend.outside.as_ref().map(|target| Route::of(target, List::Outside)),
+            endpoints,
+            guarded: !frontend.sources.is_empty(),
+            sources: frontend.sources.iter().copied().collect(),
+            masqueraded: frontend.masquerade() == Masquerade::Always,
+            masqueraded_own: frontend.masquerade() == Masquerade::Own,
+        }
+    }
+}
+
+impl External {
+    /// Adds what another set holds.
+    pub(in crate::nftables) fn join(&mut self, other: Self) {
+        self.inside = self.inside.take().or(other.inside);
+        self.outside = self.outside.take().or(other.outside);
+        self.endpoints.extend(other.endpoints);
+        self.guarded |= other.guarded;
+        self.sources.extend(other.sources);
+        self.masqueraded |= other.masqueraded;
+        self.masqueraded_own |= other.masqueraded_own;
+    }
+}
+
+impl Held {
+    /// What shall be held for a frontend, with its endpoints numbered so.
+    pub(in crate::nftables) fn of(frontend: &Frontend, endpoints: Numbered, outside: Numbered) -> Self {
+        let external = Some(External::of(frontend, outside)).filter(|external| *external != NOTHING);
+        Self { service: Some(Service::of(frontend)), endpoints, external: external.map(Box::new) }
+    }
+
+    pub(in crate::nftables) fn external(&self) -> &External {
+        self.external.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// For reading back: makes room first.
+    pub(in crate::nftables) fn external_mut(&mut self) -> &mut External {
+        self.external.get_or_insert_with(Box::default)
+    }
+
+    pub(in crate::nftables) fn list(&self, list: List) -> &Numbered {
+        match list {
+            List::All => &self.endpoints,
+            List::Outside => &self.external().endpoints,
+        }
+    }
+
+    pub(in crate::nftables) fn list_mut(&mut self, list: List) -> &mut Numbered {
+        match list {
+            List::All => &mut self.endpoints,
+            List::Outside => &mut self.external_mut().endpoints,
+        }
+    }
+
+    /// Where its maps lead.
+    pub(in crate::nftables) fn routes(&self) -> impl Iterator<Item = &Route> {
+        let external = self.external();
+        let service = self.service.as_ref().map(|service| &service.route);
+        service.into_iter().chain(&external.inside).chain(&external.outside)
+    }
+}

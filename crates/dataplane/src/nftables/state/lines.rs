@@ -1,0 +1,215 @@
+//! The content of our tables as text, in the format of [`crate::forwarding_table::ForwardingTable::lines`]. What that
+//! could not say is a fault and is said in words.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::held::{External, Held, Route, Service};
+use super::{Presence, State};
+use crate::forwarding_table::{
+    FrontendKey, Kind, NodeFacts, Pods, Target, attributes, fact_lines, line, targets,
+};
+use crate::nftables::family::Family;
+use crate::nftables::rules::{Circumstances, FromPods, List, balance_chain, fixed_chains};
+
+/// Both families' tables as one text; a family without a table says nothing.
+pub(crate) fn lines(tables: &[(&Family, State)]) -> Vec<String> {
+    let ours: Vec<_> = tables.iter().filter(|(_, state)| state.presence == Presence::Ours).collect();
+    let frontends: BTreeMap<FrontendKey, String> =
+        ours.iter().flat_map(|(_, state)| state.entries()).collect();
+    let faults = ours.iter().flat_map(|(family, state)| state.faults(family));
+    let hairpins: BTreeSet<_> = ours.iter().flat_map(|(_, state)| &state.hairpins).collect();
+    let mut lines: Vec<String> = frontends.into_values().chain(faults).collect();
+    lines.extend(hairpins.into_iter().map(|address| format!("hairpin {address}")));
+    let facts: Vec<NodeFacts> = ours.iter().map(|(_, state)| state.facts()).collect();
+    lines.extend(common_facts(&facts));
+    lines
+}
+
+/// What the tables say of the node; where they say different things, something is wrong with one of them.
+fn common_facts(tables: &[NodeFacts]) -> Vec<String> {
+    let mut common = NodeFacts::default();
+    let mut faults = Vec::new();
+    for facts in tables {
+        common.service_cidrs.extend(&facts.service_cidrs);
+        common.masquerade_all |= facts.masquerade_all;
+        match (&mut common.pods, &facts.pods) {
+            (Pods::Cidrs(all), Pods::Cidrs(cidrs)) => all.extend(cidrs),
+            (pods @ Pods::Unknown, other) => *pods = other.clone(),
+            (_, Pods::Unknown) => {}
+            (pods, other) if *pods == *other => {}
+            _ => faults.push("fault: the families' tables tell pods in different ways".to_owned()),
+        }
+    }
+    if tables.iter().any(|facts| facts.masquerade_all != common.masquerade_all) {
+        faults.push("fault: only one family's table masquerades all".to_owned());
+    }
+    let by_interface = matches!(common.pods, Pods::Bridge(_) | Pods::InterfacePrefix(_));
+    if by_interface && tables.iter().any(|facts| facts.pods == Pods::Unknown) {
+        faults.push("fault: only one family's table tells pods".to_owned());
+    }
+    faults.extend(fact_lines(&common));
+    faults
+}
+
+impl State {
+    fn entries(&self) -> BTreeMap<FrontendKey, String> {
+        let mut entries = BTreeMap::new();
+        for (key, held) in &self.frontends {
+            entries.extend(held.service.as_ref().map(|service| (*key, entry(key, held, service))));
+        }
+        for key in &self.answered {
+            let service = self.frontends.get(key).and_then(|held| held.service.as_ref());
+            entries.insert(*key, line(key, service.map(Service::owner).unwrap_or_default(), &"local"));
+        }
+        entries
+    }
+
+    fn facts(&self) -> NodeFacts {
+        let read = Circumstances::read(&self.chains);
+        let pods = match read.pods {
+            Some(FromPods::Bridge(name)) => Pods::Bridge(name),
+            Some(FromPods::Interface(prefix)) => Pods::InterfacePrefix(prefix),
+            Some(FromPods::ByAddress) => Pods::Cidrs(self.pods.clone()),
+            None => Pods::Unknown,
+        };
+        NodeFacts {
+            service_cidrs: self.service_cidrs.clone(),
+            pods,
+            masquerade_all: read.masquerade_all,
+            ..NodeFacts::default()
+        }
+    }
+
+    fn faults(&self, family: &Family) -> Vec<String> {
+        let mut faults = self.address_faults();
+        faults.extend(self.chain_faults(family));
+        faults.extend(self.leftovers());
+        if !self.pods.is_empty() && Circumstances::read(&self.chains).pods != Some(FromPods::ByAddress) {
+            faults.insert("fault: subnets of pods that no rule asks for".to_owned());
+        }
+        faults.into_iter().collect()
+    }
+
+    /// ClusterIPs without a frontend, frontends without their ClusterIP.
+    fn address_faults(&self) -> BTreeSet<String> {
+        let is_cluster_ip =
+            |held: &Held| held.service.as_ref().is_some_and(|service| service.kind() == Kind::ClusterIp);
+        let with_ports: HashSet<IpAddr> = self
+            .frontends
+            .iter()
+            .filter(|(_, held)| is_cluster_ip(held))
+            .map(|(key, _)| key.address)
+            .collect();
+        let extra =
+            self.service_ips.difference(&with_ports).map(|ip| format!("fault: {ip} has no service port"));
+        let missing = with_ports
+            .difference(&self.service_ips)
+            .map(|ip| format!("fault: undefined ports of {ip} are not refused"));
+        extra.chain(missing).collect()
+    }
+
+    /// Elements that no packet is led to.
+    fn leftovers(&self) -> BTreeSet<String> {
+        let unused = |held: &Held| {
+            let leads =
+                |list: List| held.routes().any(|route| matches!(route, Route::Balance(to, _) if *to == list));
+            List::BOTH.into_iter().any(|list| !held.list(list).is_empty() && !leads(list))
+                || (held.service.is_none() && held.external.is_some())
+        };
+        let keys = self.frontends.iter().filter(|(_, held)| unused(held)).map(|(key, _)| key);
+        keys.map(|key| format!("fault: elements for {key} that nothing leads to")).collect()
+    }
+
+    /// Chains that differ from what ours do.
+    fn chain_faults(&self, family: &Family) -> BTreeSet<String> {
+        let mut wanted = fixed_chains(family, &Circumstances::read(&self.chains));
+        let routes: BTreeSet<(List, u32)> = self
+            .frontends
+            .values()
+            .flat_map(Held::routes)
+            .filter_map(|route| match route {
+                Route::Balance(list, count) => Some((*list, *count)),
+                _ => None,
+            })
+            .collect();
+        wanted.extend(routes.into_iter().map(|(list, count)| balance_chain(family, list, count)));
+        let differs = |chain: &crate::nftables::message::Chain| {
+            let comments = chain.rules.iter().map(|rule| &rule.comment);
+            self.chains.get(&chain.name).is_none_or(|found| !comments.eq(found))
+        };
+        let faulty = wanted.iter().filter(|chain| differs(chain));
+        faulty.map(|chain| format!("fault: chain {} of {family} has other rules", chain.name)).collect()
+    }
+}
+
+fn entry(key: &FrontendKey, held: &Held, service: &Service) -> String {
+    let external = held.external();
+    let sources: Vec<_> = external.sources.iter().copied().collect();
+    let owner = service.owner().to_owned() + &attributes(service.kind(), &sources, service.affinity());
+    if let Some(fault) = fault(held, service) {
+        return line(key, &owner, &Outcome::Fault(fault));
+    }
+    let (target, outside) = match &service.route {
+        Route::External => (external.inside.as_ref(), external.outside.as_ref()),
+        route => (Some(route), None),
+    };
+    let target = target.map_or(Outcome::Fault("leads nowhere".to_owned()), |route| Outcome::of(held, route));
+    line(key, &owner, &targets(&target, outside.map(|route| Outcome::of(held, route)).as_ref()))
+}
+
+/// What contradicts itself in the elements of one frontend.
+fn fault(held: &Held, service: &Service) -> Option<String> {
+    let (external, kind) = (held.external(), service.kind());
+    let is_external = service.route == Route::External;
+    let External { inside, outside, guarded, sources, masqueraded, masqueraded_own, .. } = external;
+    let own = kind != Kind::ClusterIp && outside.is_some();
+    let always = kind != Kind::ClusterIp && outside.is_none();
+    let fault = if !is_external && (inside.is_some() || outside.is_some() || *guarded) {
+        "it does not depend on the client, but there is what would decide"
+    } else if *guarded == sources.is_empty() {
+        "its source ranges are not asked for, or there are none"
+    } else if (*masqueraded, *masqueraded_own) != (always, own) {
+        "the wrong connections are masqueraded"
+    } else {
+        return None;
+    };
+    Some(fault.to_owned())
+}
+
+/// What a line says of a frontend.
+enum Outcome {
+    Target(Target),
+    Fault(String),
+}
+
+impl Outcome {
+    fn of(held: &Held, route: &Route) -> Self {
+        match route {
+            Route::Refuse => Self::Target(Target::Refuse),
+            Route::Drop => Self::Target(Target::Drop),
+            Route::External => Self::Fault("it asks for the client twice".to_owned()),
+            Route::Unknown => Self::Fault("a chain that is not ours".to_owned()),
+            Route::Balance(list, count) => Self::of_list(held.list(*list), *count),
+        }
+    }
+
+    fn of_list(endpoints: &[Option<SocketAddr>], count: u32) -> Self {
+        let mut found: Vec<SocketAddr> = endpoints.iter().take(count as usize).flatten().copied().collect();
+        found.sort_unstable();
+        if found.len() != count as usize || endpoints.len() != count as usize {
+            return Self::Fault(format!("{} of {count} endpoints: {endpoints:?}", found.len()));
+        }
+        Self::Target(Target::Balance(found.into()))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(target) => target.fmt(f),
+            Self::Fault(text) => write!(f, "fault: {text}"),
+        }
+    }
+}
