@@ -1,11 +1,13 @@
 //! Measures Sluice on this machine and prints the figures as Markdown tables. Never touches the host's own
 //! namespaces: what needs a kernel's tables makes a network namespace of its own.
 //!
-//! `cargo run --release -p bench -- lab`, `… -- kernel-load`, `… -- connections`, `… -- dns`
+//! `cargo run --release -p bench -- lab`, `… -- kernel-load`, `… -- connections`, `… -- conntrack`,
+//! `… -- dns`
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
 mod connections;
+mod conntrack;
 mod dns;
 mod kernel_load;
 mod lab;
@@ -31,6 +33,7 @@ const BENCHES: &[(&str, &str)] = &[
         "connections",
         "new connections through a service's address against direct ones, with 1 to 10,000 services",
     ),
+    ("conntrack", "sweeps of UDP flows: 200,000 real ones, syncs beside them, a stream of 7,000,000"),
     (
         "proxy",
         "`sluice proxy` against kube-proxy with the same objects from a running API; --kubeconfig FILE …",
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
         Some("kernel-load") => kernel_load::run(),
         Some("dns") => dns::run(rest),
         Some("connections") => connections::run(),
+        Some("conntrack") => conntrack::run(),
         Some("proxy") => proxy::run(rest),
         other => {
             let list: String = BENCHES.iter().map(|(name, what)| format!("\n  {name:<14} {what}")).collect();

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use services::Protocol;
 
 use super::filter::Scope;
+use super::tuple::IPV6;
 use super::{Conntrack, Flow, delete, dump};
 use crate::NetlinkError;
 use crate::forwarding_table::{ForwardingTable, Frontend, FrontendKey};
@@ -26,6 +27,8 @@ pub struct Sweep {
 pub struct Swept {
     /// Flows that were cut.
     pub deleted: usize,
+    /// Those of them that were IPv6.
+    pub deleted_ipv6: usize,
     /// Dumps that it took: one for each IP family at most.
     pub dumps: usize,
     /// Flows that the kernel sent in them.
@@ -95,6 +98,7 @@ impl Conntrack {
                 )?;
             stale.flush()?;
             swept.deleted += stale.deleted;
+            swept.deleted_ipv6 += if scope.family == IPV6 { stale.deleted } else { 0 };
             swept.dumps += 1;
             swept.sent += seen.sent;
             swept.unasked += seen.unasked;

@@ -177,7 +177,6 @@ impl Metrics {
     }
 
     /// Flows to endpoints that left were looked for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the sweeper does not tell yet"))]
     pub(crate) fn swept(&self, took: Duration, deleted: u64) {
         for family in FAMILIES {
             self.conntrack.with_label_values(&[family]).observe(took.as_secs_f64());

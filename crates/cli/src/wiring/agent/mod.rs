@@ -14,6 +14,7 @@ mod command;
 pub(crate) mod corefile;
 pub(crate) mod endpoints;
 mod feed;
+mod guard;
 mod health;
 mod http;
 mod interfaces;

@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper};
+use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper, Swept};
 use dataplane::forwarding_table::{ForwardingTable, Kind, NodeFacts, TableChanges, Target};
-use dataplane::reconcile::Reconciler;
+use dataplane::reconcile::{self, Closer, Reconciler, Synced};
 use services::Snapshot;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::metrics;
 use super::node_facts::{Surroundings, node_facts};
 use super::observed::Observed;
 use super::proxy_config::ProxyConfig;
 use super::service_health::Checks;
 use super::slot::{Slot, TRIGGERS_MAX, Taken, Update};
 use super::stages::Stages;
+use super::{guard, metrics};
 
 /// First and longest pause before a failed sync is repeated.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -36,6 +36,15 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
+    /// Compares the kernel with the table in full and repairs it. Before the first sync there is nothing to repair: the
+    /// table does not know everything yet.
+    pub(crate) fn repair(&mut self) -> Result<Synced, reconcile::Error> {
+        match self.reconciler.counters().syncs {
+            0 => Ok(Synced::default()),
+            _ => self.reconciler.verify(&self.table),
+        }
+    }
+
     /// Counts what is there; in proportion to the table, so only for who asks.
     pub(crate) fn metrics(&self) -> metrics::Plane {
         let (mut services, mut internal, mut external) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -99,6 +108,8 @@ pub(crate) struct Proxy {
     synced_once: bool,
     /// Cuts UDP flows to endpoints that left, on a thread of its own: that must never delay a transaction.
     sweeper: Arc<Sweeper>,
+    /// Ends the thread that repairs what others change, where they can.
+    _guard: Option<Closer>,
 }
 
 #[derive(Default)]
@@ -113,8 +124,12 @@ impl Proxy {
     pub(crate) fn open(outfit: Outfit) -> anyhow::Result<Self> {
         let reconciler =
             Reconciler::open().context("opening nf_tables; `sluice check` says what this kernel can do")?;
-        let sweeper = start_sweeper()?;
+        let sweeper = start_sweeper(Arc::clone(&outfit.observed))?;
+        let monitor = reconciler.monitor().context("listening for changes that others make to our tables")?;
         let plane = Arc::new(Mutex::new(Plane { table: ForwardingTable::default(), reconciler }));
+        let guard = monitor.map(|(monitor, closer)| {
+            guard::start(monitor, Arc::clone(&plane), Arc::clone(&sweeper)).map(|()| closer)
+        });
         outfit.stages.set_plane(Arc::clone(&plane));
         Ok(Self {
             outfit,
@@ -126,6 +141,7 @@ impl Proxy {
             taken_once: false,
             synced_once: false,
             sweeper,
+            _guard: guard.transpose()?,
         })
     }
 
@@ -232,11 +248,13 @@ impl Proxy {
     }
 }
 
-fn start_sweeper() -> anyhow::Result<Arc<Sweeper>> {
+fn start_sweeper(observed: Arc<Observed>) -> anyhow::Result<Arc<Sweeper>> {
     let mut conntrack = Conntrack::open().context("opening conntrack")?;
     let sweeper = Arc::new(Sweeper::new());
     let worker = Arc::clone(&sweeper);
     let thread = std::thread::Builder::new().name("sweeper".into()).stack_size(256 * 1024);
-    thread.spawn(move || worker.run(&mut conntrack)).context("starting the sweeper's thread")?;
+    let tell = move |swept: &Swept, took| observed.metrics.swept(took, swept.deleted as u64);
+    let work = move || worker.run_and_tell(&mut conntrack, tell);
+    thread.spawn(work).context("starting the sweeper's thread")?;
     Ok(sweeper)
 }
