@@ -8,7 +8,7 @@ use dataplane::conntrack::{Conntrack, Sweep, Sweeper};
 use dataplane::forwarding_table::{ForwardingTable, TableChanges};
 use dataplane::reconcile::{self, Reconciler};
 use dataplane::{Faults, NetlinkError};
-use services::Changes;
+use services::{Changes, Snapshot};
 
 use super::feed::Known;
 use crate::cluster::{self, Cluster, Namespace};
@@ -88,6 +88,15 @@ impl Plane {
             touched = self.table.set_facts(facts, &known.snapshot);
         }
         touched.merge(self.table.update(&known.snapshot, changes));
+        self.push(&touched)
+    }
+
+    /// The same where the node's facts stay as they are.
+    ///
+    /// # Errors
+    /// As [`Plane::sync`].
+    pub fn sync_snapshot(&mut self, snapshot: &Snapshot, changes: &Changes) -> Result<(), Error> {
+        let touched = self.table.update(snapshot, changes);
         self.push(&touched)
     }
 

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
-use services::Model;
+use services::{Model, ServiceName};
 
 use super::random::Random;
 
@@ -53,6 +54,12 @@ impl ObjectSet {
     #[must_use]
     pub fn model(&self) -> Model {
         let mut model = Model::new();
+        self.replace(None, &mut model);
+        model
+    }
+
+    /// Puts the objects in the place of another set's: those of the same names change, the others go.
+    pub fn replace(&self, before: Option<&Self>, model: &mut Model) {
         // What cannot be understood is left out here as it is in an agent; answers will differ if that is wrong.
         for service in &self.services {
             let _ = model.apply_service(service);
@@ -60,7 +67,15 @@ impl ObjectSet {
         for slice in &self.slices {
             let _ = model.apply_slice(slice);
         }
-        model
+        let names = |set: &Self| {
+            let services = set.services.iter().map(|service| name(&service.metadata));
+            services.chain(set.slices.iter().map(|slice| name(&slice.metadata))).collect::<BTreeSet<_>>()
+        };
+        let (old, new) = (before.map(names).unwrap_or_default(), names(self));
+        for gone in old.difference(&new) {
+            model.delete_service(gone);
+            model.delete_slice(gone);
+        }
     }
 
     /// FNV-1a of the objects' text: equal only if the same generator made them.
@@ -94,6 +109,11 @@ impl ObjectSet {
         let pods = first.filter(|ip| ip.starts_with("10.244.") || ip.starts_with("fd00:10:244:"));
         pods.filter_map(|ip| ip.parse().ok()).collect::<BTreeSet<_>>().into_iter().collect()
     }
+}
+
+fn name(metadata: &ObjectMeta) -> ServiceName {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    ServiceName::new(text(&metadata.namespace), text(&metadata.name))
 }
 
 fn read<T: for<'a> serde::Deserialize<'a>>(objects: Vec<Value>) -> Vec<T> {
