@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// Enter a node of the cluster on this machine
     Node(node::Args),
     /// Run the service proxy and DNS for one node of any cluster
-    Agent(agent::Args),
+    Agent(Box<agent::Args>),
     /// Run the service proxy alone
     Proxy(Box<proxy::Args>),
     /// Run the node's DNS alone
@@ -61,7 +61,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Up(args) => up::run(args),
         Command::Node(args) => node::run(args),
-        Command::Agent(args) => agent::run(args),
+        Command::Agent(args) => agent::run(*args),
         Command::Proxy(args) => proxy::run(&args),
         Command::Dns(args) => dns::run(args),
         Command::Check(args) => check::run(args),

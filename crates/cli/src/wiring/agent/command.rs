@@ -16,6 +16,7 @@ use super::corefile::{CorefileSource, Place};
 use super::endpoints::Exposure;
 use super::names::made_corefile;
 use super::{Agent, Config, DNS_PORT, DnsConfig, ProxyConfig};
+use crate::wiring::proxy::ForwardingFlags;
 use crate::wiring::stop_signals::StopSignals;
 use crate::wiring::{logging, maybe_empty_path};
 
@@ -29,6 +30,8 @@ pub(crate) struct Args {
     node_name: Option<String>,
     #[command(flatten)]
     subnets: SubnetFlags,
+    #[command(flatten)]
+    forwarding: ForwardingFlags,
     #[command(flatten)]
     dns: DnsFlags,
 }
@@ -69,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let client = args.api.connect().await?;
         let node = node_name(args.node_name)?;
         let dns = args.dns.resolve(&client, &node).await?;
-        let proxy = ProxyConfig { service_cidrs: args.subnets.chosen(), ..ProxyConfig::default() };
+        let proxy = ProxyConfig { service_cidrs: args.subnets.chosen(), ..args.forwarding.resolve()? };
         Agent::start(client, Config { node, proxy: Some(proxy), dns: Some(dns) }).await
     })
 }

@@ -18,10 +18,11 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
-use services::{Model, ServiceName};
+use services::{Model, ServiceName, Skipped};
 use tracing::{debug, info, warn};
 
 use super::around::Around;
+use super::events::Report;
 use super::observed::Observed;
 use super::slot::{Slot, TRIGGERS_MAX, Update};
 
@@ -241,10 +242,13 @@ impl Intake {
         if let (Some(observed), true) = (&self.observed, is_change(&event)) {
             observed.metrics.service_changed();
         }
-        let Self { model, services, .. } = self;
+        let Self { model, services, observed, .. } = self;
         let put = |model: &mut Model, object: &Service| {
             if let Err(skipped) = model.apply_service(object) {
                 warn!("{skipped}");
+                if let Some(observed) = &observed {
+                    observed.reports.leave(not_programmed(object, &skipped));
+                }
             }
         };
         let known = |model: &Model| {
@@ -308,6 +312,11 @@ impl Intake {
             |model: &Model| model.snapshot().namespaces.iter().map(|name| cluster_wide(name)).collect();
         take(model, namespaces, event, put, known, |model, name| model.delete_namespace(&name.name));
     }
+}
+
+fn not_programmed(object: &Service, skipped: &Skipped) -> Report {
+    let service = ServiceName::new(object.namespace().unwrap_or_default(), object.name_any());
+    Report { service, reason: "ServiceNotProgrammed", action: "Sync", note: skipped.to_string() }
 }
 
 /// Whether an event shows an object, or that it is gone.

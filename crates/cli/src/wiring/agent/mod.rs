@@ -13,6 +13,7 @@ mod around;
 mod command;
 pub(crate) mod corefile;
 pub(crate) mod endpoints;
+mod events;
 mod feed;
 mod guard;
 mod health;
@@ -120,7 +121,8 @@ impl Agent {
     pub(crate) async fn start(client: impl Into<Option<Client>>, config: Config) -> anyhow::Result<Self> {
         let client = client.into();
         let stages = Arc::new(Stages::default());
-        let observed = config.proxy.as_ref().map(|proxy| Arc::new(Observed::new(proxy)));
+        let (observed, reports) = config.proxy.as_ref().map(Observed::new).unzip();
+        let observed = observed.map(Arc::new);
         let servers = servers::start(config.proxy.as_ref().zip(observed.as_ref()), &stages).await?;
         let mut agent = Self {
             slots: Vec::new(),
@@ -142,6 +144,10 @@ impl Agent {
             agent.start_consumer("proxy", |slot| proxy.run(slot))?;
         }
         if let Some(client) = client {
+            if let Some(reports) = reports {
+                let made = events::publish(client.clone(), sources.node.clone(), reports);
+                agent.tasks.push(tokio::spawn(made));
+            }
             agent.tasks.push(tokio::spawn(feed::feed(client, sources, agent.slots.clone())));
         }
         Ok(agent)

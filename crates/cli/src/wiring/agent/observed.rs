@@ -1,8 +1,11 @@
-//! What the proxy half leaves for those who ask: its health and its metrics. The feed and the proxy's thread write, the
-//! HTTP servers read; nobody waits for another.
+//! What the proxy half leaves for those who ask: its health, its metrics, and reports of what went wrong. The feed and the
+//! proxy's thread write, the HTTP servers read; nobody waits for another.
 
 use std::time::{Instant, SystemTime};
 
+use tokio::sync::mpsc;
+
+use super::events::{Report, Reports};
 use super::health::Health;
 use super::metrics::Metrics;
 use super::proxy_config::ProxyConfig;
@@ -11,14 +14,17 @@ use super::proxy_config::ProxyConfig;
 pub(crate) struct Observed {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
+    pub(crate) reports: Reports,
     /// Changes from before are not measured: how long they took is not ours.
     began: SystemTime,
 }
 
 impl Observed {
-    /// Of a proxy that starts now.
-    pub(crate) fn new(config: &ProxyConfig) -> Self {
-        Self { health: Health::new(config.sync_period), metrics: Metrics::new(), began: SystemTime::now() }
+    /// Of a proxy that starts now, and where its reports arrive.
+    pub(crate) fn new(config: &ProxyConfig) -> (Self, mpsc::Receiver<Report>) {
+        let (reports, arriving) = Reports::channel();
+        let (health, metrics) = (Health::new(config.sync_period), Metrics::new());
+        (Self { health, metrics, reports, began: SystemTime::now() }, arriving)
     }
 
     /// An update is on its way to the kernel.

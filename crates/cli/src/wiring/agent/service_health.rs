@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::events::Report;
 use super::http::{Response, Routes, response, serve};
 use super::observed::Observed;
 
@@ -141,7 +142,7 @@ impl Servers {
                         vacant.insert(server);
                     }
                     Err(error) => {
-                        warn!("the health check of {name} cannot listen on {place}: {error}");
+                        self.observed.reports.leave(cannot_listen(name, place, &error));
                         complete = false;
                     }
                 },
@@ -149,6 +150,12 @@ impl Servers {
         }
         complete
     }
+}
+
+fn cannot_listen(service: &ServiceName, place: SocketAddr, error: &std::io::Error) -> Report {
+    let note = format!("the health check cannot listen on {place}: {error}");
+    warn!("the Service {service}: {note}");
+    Report { service: service.clone(), reason: "FailedToStartServiceHealthcheck", action: "Listen", note }
 }
 
 async fn start(

@@ -25,7 +25,8 @@ use super::agent::{self, Agent, Config};
 use super::logging;
 use config_file::ConfigFile;
 use configuration::KubeProxyConfiguration;
-use flags::{ForwardingFlags, ProgramFlags};
+pub(crate) use flags::ForwardingFlags;
+use flags::ProgramFlags;
 use settings::Settings;
 
 /// The kube-proxy whose flags and configuration these are.
@@ -77,6 +78,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Agent::start(client, Config { node, proxy: Some(settings.proxy), dns: None }).await
     })
+}
+
+impl ForwardingFlags {
+    /// What they mean for an agent.
+    ///
+    /// # Errors
+    /// Names every flag that makes no sense, by the field that it stands for.
+    pub(crate) fn resolve(&self) -> anyhow::Result<agent::ProxyConfig> {
+        let mut configuration = KubeProxyConfiguration { mode: "nftables".to_owned(), ..Default::default() };
+        self.apply(&mut configuration);
+        let settings = Settings::new(&configuration)?;
+        settings.remarks.iter().for_each(|remark| warn!("{remark}"));
+        Ok(settings.proxy)
+    }
 }
 
 impl Args {
