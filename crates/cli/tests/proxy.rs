@@ -20,7 +20,9 @@ fn main() -> ExitCode {
     testnet::harness::run(testnet::trials![
         told::health_and_metrics_are_those_of_kube_proxy,
         told::a_service_is_checked_on_its_health_check_port,
+        told::a_port_that_is_taken_is_told_by_an_event,
         told::node_and_subnets_are_followed,
+        told::a_least_period_between_syncs_is_kept,
         told::clean_up_removes_the_rules_and_nothing_else,
         told::an_edited_configuration_ends_the_program,
     ])

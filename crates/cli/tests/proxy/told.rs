@@ -1,6 +1,7 @@
 //! What a proxy tells of itself, and what it follows.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::node::{ADDRESS, alone, dump, eventually, get, ip};
 
@@ -108,6 +109,19 @@ pub(crate) fn a_service_is_checked_on_its_health_check_port() {
     });
 }
 
+pub(crate) fn a_port_that_is_taken_is_told_by_an_event() {
+    alone(|node| {
+        let _proxy = node.proxy("");
+        let taken = std::net::TcpListener::bind(format!("{ADDRESS}:32100")).unwrap();
+        node.apply(&service(&jiff::Timestamp::now().to_string(), true));
+        let events = || node.cluster.sluice(&["get", "events"]).out;
+        eventually("the Event is there", || events().contains("FailedToStartServiceHealthcheck"));
+        let line = events().lines().find(|line| line.contains("FailedToStart")).unwrap().to_owned();
+        assert!(line.contains("service/checked") && line.contains("Address already in use"), "{line}");
+        drop(taken);
+    });
+}
+
 pub(crate) fn node_and_subnets_are_followed() {
     alone(|node| {
         let _proxy = node.proxy("nodePortAddresses: [10.9.0.0/16, primary]\n");
@@ -124,6 +138,25 @@ pub(crate) fn node_and_subnets_are_followed() {
             "apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: more}\nspec: {cidrs: [10.97.0.0/24]}\n",
         );
         eventually("the new subnet is in the kernel", || dump("nft").contains("10.97.0.0/24"));
+    });
+}
+
+pub(crate) fn a_least_period_between_syncs_is_kept() {
+    alone(|node| {
+        let _proxy = node.proxy("nftables: {minSyncPeriod: 3s}\n");
+        let service = |name: &str| {
+            node.apply(&format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n"
+            ));
+        };
+        let programmed = |name: &str| dump("nft").contains(name);
+        service("first");
+        eventually("the first is programmed", || programmed("default/first"));
+        let began = Instant::now();
+        service("second");
+        eventually("the second is programmed", || programmed("default/second"));
+        let waited = began.elapsed();
+        assert!(waited > Duration::from_secs(2), "the second came after {waited:?}");
     });
 }
 

@@ -99,7 +99,8 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes) {
             let from = peer.ip().to_canonical();
             let service = service_fn(move |request| answer(request, from, Arc::clone(&routes)));
             let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(IDLE);
+            // `X-Load-Balancing-Endpoint-Weight` as kube-proxy writes it, for whoever greps.
+            server.timer(TokioTimer::new()).header_read_timeout(IDLE).title_case_headers(true);
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
                 debug!("a request broke off: {error}");
             }

@@ -1,10 +1,13 @@
 //! What Prometheus' own clients tell of their process (`process_…`), from proc.
 
+use nix::sys::resource::{Resource, getrlimit};
 use prometheus::{Counter, Gauge, Registry};
 
 /// The metrics, brought up to date when somebody asks.
 pub(super) struct Process {
     cpu: Counter,
+    received: Counter,
+    sent: Counter,
     resident: Gauge,
     virtual_size: Gauge,
     descriptors: Gauge,
@@ -20,18 +23,25 @@ const RSS: usize = 21;
 impl Process {
     pub(super) fn new(registry: &Registry) -> Self {
         let gauge = |name, help| register(registry, Gauge::new(name, help));
+        let counter = |name, help| register(registry, Counter::new(name, help));
         let process = Self {
-            cpu: register(
-                registry,
-                Counter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
+            cpu: counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
+            received: counter(
+                "process_network_receive_bytes_total",
+                "Number of bytes received by the process over the network.",
+            ),
+            sent: counter(
+                "process_network_transmit_bytes_total",
+                "Number of bytes sent by the process over the network.",
             ),
             resident: gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
             virtual_size: gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."),
             descriptors: gauge("process_open_fds", "Number of open file descriptors."),
         };
-        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
         gauge("process_max_fds", "Maximum number of open file descriptors.")
-            .set(limit.map_or(0.0, |(soft, _)| soft as f64));
+            .set(limit(Resource::RLIMIT_NOFILE));
+        gauge("process_virtual_memory_max_bytes", "Maximum amount of virtual memory available in bytes.")
+            .set(limit(Resource::RLIMIT_AS));
         gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.")
             .set(start_seconds().unwrap_or_default());
         process
@@ -40,9 +50,14 @@ impl Process {
     pub(super) fn take_over(&mut self) {
         if let Some(stat) = stat() {
             let cpu = (number(&stat, UTIME) + number(&stat, STIME)) / ticks();
-            self.cpu.inc_by((cpu - self.cpu.get()).max(0.0));
+            raise(&self.cpu, cpu);
             self.virtual_size.set(number(&stat, VSIZE));
             self.resident.set(number(&stat, RSS) * page_size());
+        }
+        // Of the whole network namespace, as Prometheus' Go client has it too.
+        if let Some((received, sent)) = octets() {
+            raise(&self.received, received);
+            raise(&self.sent, sent);
         }
         // One of them is the folder itself.
         let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
@@ -57,6 +72,27 @@ fn register<T: prometheus::core::Collector + Clone + 'static>(
     let made = made.expect("the names of metrics are well-formed");
     registry.register(Box::new(made.clone())).expect("every metric has a name of its own");
     made
+}
+
+/// A counter to what it is now.
+fn raise(counter: &Counter, total: f64) {
+    counter.inc_by((total - counter.get()).max(0.0));
+}
+
+fn limit(of: Resource) -> f64 {
+    getrlimit(of).map_or(0.0, |(soft, _)| soft as f64)
+}
+
+/// `InOctets` and `OutOctets`: each line of names is followed by one of numbers.
+fn octets() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/net/netstat").ok()?;
+    let mut lines = text.lines().filter(|line| line.starts_with("IpExt:"));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    let of = |name: &str| {
+        let index = names.split(' ').position(|other| other == name)?;
+        numbers.split(' ').nth(index)?.parse().ok()
+    };
+    Some((of("InOctets")?, of("OutOctets")?))
 }
 
 fn stat() -> Option<Vec<String>> {
