@@ -24,3 +24,4 @@ pub mod profile;
 pub mod question;
 mod random;
 pub mod recording;
+pub mod site;

@@ -28,6 +28,7 @@ use testnet::oracle::objects::ObjectSet;
 use testnet::oracle::profile::{self, PROFILES, Profile};
 use testnet::oracle::question::{Question, Sender, questions};
 use testnet::oracle::recording::{Recorded, Recording};
+use testnet::oracle::site::Site;
 
 fn main() -> ExitCode {
     if let Err(error) = pods::userns::enter() {
@@ -90,7 +91,7 @@ fn table_agrees(profile: &Profile) -> Vec<String> {
 
 /// In the kernel, Sluice's rules do what kube-proxy's did. Each set takes the place of the one before, as a change.
 fn kernel_agrees(profile: &Profile) -> Vec<String> {
-    let mut node = node();
+    let mut node = node(&profile.site());
     let recording = read(profile);
     let table = ForwardingTable::new(profile.node_facts());
     let mut plane = Plane::open(node.namespace(), table).unwrap_or_else(|error| panic!("{error:?}"));
@@ -182,8 +183,8 @@ fn kube_proxy_agrees(profile: &Profile) -> Vec<String> {
     let Some(program) = std::env::var_os("KUBE_PROXY").map(PathBuf::from) else {
         harness::skip("set KUBE_PROXY to a kube-proxy to compare it with the recordings");
     };
-    let mut node = node();
-    let mut proxy = KubeProxy::start(&program, &node, profile).unwrap();
+    let mut node = node(&profile.site());
+    let mut proxy = KubeProxy::start(&program, &node).unwrap();
     let update = std::env::var_os("UPDATE").is_some() && std::env::var_os("ORACLE_SET").is_none();
     let recording = if update { Recording::default() } else { read(profile) };
     let (mut sets, mut differences) = (Vec::new(), Vec::new());
@@ -217,8 +218,8 @@ fn ask(node: &mut Node, set: &ObjectSet) -> BTreeMap<Question, Answer> {
     questions(set).into_iter().enumerate().map(ask).collect()
 }
 
-fn node() -> Node {
-    Node::start()
+fn node(site: &Site) -> Node {
+    Node::start(site)
         .unwrap_or_else(|error| harness::skip(format!("{error}: {:?}", std::error::Error::source(&error))))
 }
 

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,10 +24,10 @@ use services::Protocol;
 
 use super::answer::{Fate, Seen};
 use super::api::Api;
-use super::node::Node;
+use super::node::{Node, Way};
 use super::objects::ObjectSet;
-use super::profile::{Profile, SERVICE_CIDRS};
-use super::question::{Destination, Question, Sender};
+use super::question::{Destination, Sender};
+use super::site::Site;
 
 /// How long a set may take. A start takes about a second.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +37,9 @@ const SENTINEL: [(&str, &str, &str); 2] = [
     ("10.96.255.254", "10.244.2.250", "10.244.2.251"),
     ("fd00:10:96::ffe", "fd00:10:244:2::ffe", "fd00:10:244:2::fff"),
 ];
+
+/// How many were started, for names of their folders.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Packets that must all go to the one endpoint.
 const CERTAINTY: usize = 12;
@@ -67,7 +71,6 @@ pub enum Error {
 #[derive(Debug)]
 pub struct KubeProxy {
     api: Api,
-    profile: Profile,
     generation: u16,
     folder: PathBuf,
     process: Pid,
@@ -79,16 +82,19 @@ impl KubeProxy {
     ///
     /// # Errors
     /// When it cannot be started. Whether it works is seen at the first set.
-    pub fn start(program: &Path, node: &Node, profile: &Profile) -> Result<Self, Error> {
+    pub fn start(program: &Path, node: &Node) -> Result<Self, Error> {
         let failed = |source| Error::Start { program: program.to_owned(), source };
         let listener = node.namespace().run(|| TcpListener::bind("127.0.0.1:0"))?.map_err(failed)?;
         let api = Api::serve(listener).map_err(failed)?;
-        let folder = std::env::temp_dir().join(format!("kube-proxy-{}-{}", profile.name, std::process::id()));
+        let started = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("kube-proxy-{}-{started}", std::process::id()));
         let address = api.address().map_err(failed)?;
-        let command = command(program, profile, &folder, address).map_err(failed)?;
-        api.replace(fixed(&Profile { zone: None, ..*profile }));
+        let command = command(program, node.site(), &folder, address).map_err(failed)?;
+        let mut objects = node.site().objects();
+        objects[0]["metadata"]["labels"] = json!({});
+        api.replace(objects);
         let (process, waiting) = spawn(node, command).map_err(failed)?;
-        Ok(Self { api, profile: *profile, generation: 1023, folder, process, waiting: Some(waiting) })
+        Ok(Self { api, generation: 1023, folder, process, waiting: Some(waiting) })
     }
 
     /// Gives it a set in place of the one before, and waits until that is served.
@@ -96,9 +102,24 @@ impl KubeProxy {
     /// # Errors
     /// When that takes too long.
     pub fn load(&mut self, node: &mut Node, set: &ObjectSet) -> Result<(), Error> {
+        let mut objects = node.site().objects();
+        objects.extend(set.objects.iter().cloned());
+        self.load_objects(node, objects)
+    }
+
+    /// The same with all objects, a Node and ServiceCIDRs among them.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub fn load_objects(&mut self, node: &mut Node, mut objects: Vec<Value>) -> Result<(), Error> {
         self.generation += 1;
-        let objects = fixed(&self.profile).into_iter().chain(set.objects.iter().cloned());
-        self.api.replace(objects.chain(sentinel(self.generation, self.profile.zone)));
+        let name = node.site().name();
+        let own =
+            objects.iter().find(|object| object["kind"] == "Node" && object["metadata"]["name"] == name);
+        let zone = own.and_then(|own| own["metadata"]["labels"]["topology.kubernetes.io/zone"].as_str());
+        let sentinel = sentinel(self.generation, zone);
+        objects.extend(sentinel);
+        self.api.replace(objects);
         let until = Instant::now() + PATIENCE;
         for (address, endpoint, _) in SENTINEL {
             while !served(node, self.generation, address, endpoint)? {
@@ -137,7 +158,7 @@ pub fn version(program: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn command(program: &Path, profile: &Profile, folder: &Path, api: SocketAddr) -> io::Result<Command> {
+fn command(program: &Path, site: &Site, folder: &Path, api: SocketAddr) -> io::Result<Command> {
     fs::create_dir_all(folder)?;
     let kubeconfig = folder.join("kubeconfig");
     let access = json!({
@@ -147,7 +168,7 @@ fn command(program: &Path, profile: &Profile, folder: &Path, api: SocketAddr) ->
     });
     fs::write(&kubeconfig, access.to_string())?;
     let configuration = folder.join("configuration");
-    fs::write(&configuration, profile.kube_proxy_configuration(&kubeconfig.to_string_lossy()).to_string())?;
+    fs::write(&configuration, site.configuration(&kubeconfig.to_string_lossy()).to_string())?;
     let mut command = Command::new(program);
     command.arg("--config").arg(configuration).stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(fs::File::create(folder.join("log"))?);
@@ -182,15 +203,6 @@ fn spawn(node: &Node, mut command: Command) -> io::Result<(Pid, JoinHandle<()>)>
     Ok((Pid::from_raw(id.cast_signed()), waiting))
 }
 
-/// The objects that do not change.
-fn fixed(profile: &Profile) -> Vec<Value> {
-    let cidrs = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
-        "spec": {"cidrs": SERVICE_CIDRS},
-    });
-    vec![profile.node(), cidrs]
-}
-
 fn sentinel(generation: u16, zone: Option<&str>) -> Vec<Value> {
     let ips = SENTINEL.map(|(ip, ..)| ip);
     let ports = json!([{"protocol": "TCP", "port": generation}]);
@@ -217,11 +229,10 @@ fn sentinel(generation: u16, zone: Option<&str>) -> Vec<Value> {
 fn served(node: &mut Node, generation: u16, address: &str, endpoint: &str) -> Result<bool, Error> {
     let parse = |text: &str| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, generation));
     let (Ok(address), Ok(endpoint)) = (parse(address), parse(endpoint)) else { return Ok(false) };
-    let question =
-        Question { destination: Destination { address, protocol: Protocol::Tcp }, sender: Sender::Pod };
     let source = Sender::Pod.addresses(address.is_ipv4(), 127)[0];
+    let to = Destination { address, protocol: Protocol::Tcp };
     for _ in 0..CERTAINTY {
-        match node.send(&question, source).map_err(Error::Ask)? {
+        match node.send(Way::Pods, source, to).map_err(Error::Ask)? {
             Fate::Forward(reached, Seen::Sender | Seen::Node) if reached == endpoint => {}
             _ => return Ok(false),
         }

@@ -1,20 +1,20 @@
 //! The node that is asked: a namespace with two wires that are files, so that packets are put on them and read off by hand.
 //!
-//! `pods0` leads to the node's own pods, `wire0` to everything else. What the node delivers to itself is seen by raw
+//! One leads to the node's own pods, `wire0` to everything else. What the node delivers to itself is seen by raw
 //! sockets. All of it happens within the call that sends a packet, so nothing is ever waited for but silence.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
 
 use super::answer::{Answer, Fate, Seen};
 use super::packet::{self, First, Sighting};
-use super::profile;
 use super::question::{Destination, Question, Sender};
+use super::site::Site;
 use crate::cluster::{self, Namespace};
 
 mod raw;
@@ -22,31 +22,15 @@ mod tun;
 
 use raw::RawSockets;
 
-/// Read by `ip -batch`.
-const NETWORK: &str = "\
-link set lo up
-link set pods0 up
-link set wire0 up
-addr add 172.18.0.2/24 dev wire0
-addr add 172.18.0.12/24 dev wire0
-addr add fd00:172:18::2/64 dev wire0 nodad
-addr add fd00:172:18::12/64 dev wire0 nodad
-route add 10.244.1.0/24 dev pods0
-route add default dev wire0
-route add fd00:10:244:1::/64 dev pods0
-route add ::/0 dev wire0
-";
-
 /// A node forwards, trusts no path more than another, refuses without limits of rate, and soon forgets a flow that had no
 /// answer, before its port comes round again.
-const SYSCTLS: [(&str, &str); 15] = [
+const SYSCTLS: [(&str, &str); 14] = [
     ("ipv4/ip_forward", "1"),
     ("ipv6/conf/all/forwarding", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
-    ("ipv4/conf/pods0/rp_filter", "0"),
-    ("ipv4/conf/wire0/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
     ("ipv4/conf/all/send_redirects", "0"),
-    ("ipv4/conf/wire0/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
     ("ipv4/icmp_ratemask", "0"),
     ("ipv6/icmp/ratelimit", "0"),
     // The type that is limited; by default all but two are.
@@ -84,11 +68,23 @@ pub enum Error {
     },
 }
 
+/// How a packet comes to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A process of the node sends it.
+    Own,
+    /// From one of its pods.
+    Pods,
+    /// From anywhere else.
+    Wire,
+}
+
 /// The node.
 #[derive(Debug)]
 pub struct Node {
     namespace: Namespace,
-    /// `pods0` and `wire0`.
+    site: Site,
+    /// To the pods, and `wire0`.
     wires: [File; 2],
     own: RawSockets,
     sent: u32,
@@ -99,10 +95,17 @@ impl Node {
     ///
     /// # Errors
     /// The step that failed: it needs `/dev/net/tun`, raw sockets and the program `ip`.
-    pub fn start() -> Result<Self, Error> {
+    pub fn start(site: &Site) -> Result<Self, Error> {
         let namespace = Namespace::create("the node that is asked")?;
-        let (wires, own) = namespace.run(set_up)??;
-        Ok(Self { namespace, wires, own, sent: 0 })
+        let inside = site.clone();
+        let (wires, own) = namespace.run(move || set_up(&inside))??;
+        Ok(Self { namespace, site: site.clone(), wires, own, sent: 0 })
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Its namespace.
@@ -117,6 +120,20 @@ impl Node {
     /// A packet could not be sent.
     pub fn ask(&mut self, question: &Question, number: usize) -> io::Result<Answer> {
         let sources = question.sender.addresses(question.destination.address.is_ipv4(), number);
+        let way = match question.sender {
+            Sender::Node => Way::Own,
+            Sender::Pod => Way::Pods,
+            Sender::Endpoint(address) if self.site.has_pod(address) => Way::Pods,
+            _ => Way::Wire,
+        };
+        self.ask_from(way, &sources, question.destination)
+    }
+
+    /// The same for senders of one's own choice.
+    ///
+    /// # Errors
+    /// A packet could not be sent.
+    pub fn ask_from(&mut self, way: Way, sources: &[IpAddr], to: Destination) -> io::Result<Answer> {
         let few = &sources[..sources.len().min(TWICE)];
         let mut met = vec![BTreeSet::new(); sources.len()];
         for round in 0.. {
@@ -126,12 +143,12 @@ impl Node {
                 break;
             }
             let place = round % few.len();
-            met[place].insert(self.send(question, few[place])?);
+            met[place].insert(self.send(way, few[place], to)?);
         }
         let several = met.iter().flatten().collect::<BTreeSet<_>>().len() > 1;
         let sticky = several && met[..few.len()].iter().all(|fates| fates.len() == 1);
         for place in few.len()..if sticky { sources.len() } else { few.len() } {
-            met[place].insert(self.send(question, sources[place])?);
+            met[place].insert(self.send(way, sources[place], to)?);
         }
         Ok(Answer { fates: met.into_iter().flatten().collect(), sticky })
     }
@@ -140,28 +157,26 @@ impl Node {
     ///
     /// # Errors
     /// It could not be sent.
-    pub fn send(&mut self, question: &Question, source: std::net::IpAddr) -> io::Result<Fate> {
+    pub fn send(&mut self, way: Way, source: IpAddr, to: Destination) -> io::Result<Fate> {
         self.sent += 1;
-        let Destination { address: destination, protocol } = question.destination;
         // A new port each time, so that each packet is a new flow.
         let port = 1024 + (self.sent % 60_000) as u16;
-        let source = SocketAddr::new(source, port);
-        let first = First { protocol, source, destination, number: self.sent };
-        match question.sender {
-            Sender::Node => self.own.send(&first)?,
-            Sender::Pod => self.wires[0].write_all(&first.bytes())?,
-            Sender::Endpoint(address) if is_local_pod(address) => self.wires[0].write_all(&first.bytes())?,
-            _ => self.wires[1].write_all(&first.bytes())?,
+        let (source, number) = (SocketAddr::new(source, port), self.sent);
+        let first = First { protocol: to.protocol, source, destination: to.address, number };
+        match way {
+            Way::Own => self.own.send(&first)?,
+            Way::Pods => self.wires[0].write_all(&first.bytes())?,
+            Way::Wire => self.wires[1].write_all(&first.bytes())?,
         }
-        if let Some(fate) = self.observe(question.sender, &first) {
+        if let Some(fate) = self.observe(way, &first) {
             return Ok(fate);
         }
         thread::sleep(SILENCE);
-        Ok(self.observe(question.sender, &first).unwrap_or(Fate::Drop))
+        Ok(self.observe(way, &first).unwrap_or(Fate::Drop))
     }
 
     /// Empties all that can be read. Where the packet itself is seen, a refusal is a closed port's.
-    fn observe(&mut self, sender: Sender, first: &First) -> Option<Fate> {
+    fn observe(&mut self, way: Way, first: &First) -> Option<Fate> {
         let (mut seen, mut buffer) = (Vec::new(), [0; 2048]);
         for wire in &mut self.wires {
             while let Ok(length) = wire.read(&mut buffer) {
@@ -170,45 +185,39 @@ impl Node {
         }
         self.own.receive(first.source.is_ipv4(), &mut |sighting| seen.push(sighting));
         let arrived = seen.iter().find_map(|sighting| match sighting {
-            Sighting::First(other) if other.number == first.number => Some(fate(sender, first, other)),
+            Sighting::First(other) if other.number == first.number => Some(self.fate(way, first, other)),
             _ => None,
         });
         arrived.or_else(|| seen.contains(&Sighting::Refusal(first.number)).then_some(Fate::Reject))
     }
-}
 
-fn fate(sender: Sender, first: &First, arrived: &First) -> Fate {
-    let source = arrived.source.ip();
-    let seen = match source {
-        _ if source == first.source.ip() => Seen::Sender,
-        // Any of the node's addresses is its own: which one it takes is the route's choice.
-        _ if sender == Sender::Node && profile::is_own(source) => Seen::Sender,
-        _ if profile::is_own(source) => Seen::Node,
-        _ => Seen::Other(source),
-    };
-    if arrived.destination == first.destination && seen == Seen::Sender {
-        return Fate::Pass;
+    fn fate(&self, way: Way, first: &First, arrived: &First) -> Fate {
+        let source = arrived.source.ip();
+        let seen = match source {
+            _ if source == first.source.ip() => Seen::Sender,
+            // Any of the node's addresses is its own: which one it takes is the route's choice.
+            _ if way == Way::Own && self.site.is_own(source) => Seen::Sender,
+            _ if self.site.is_own(source) => Seen::Node,
+            _ => Seen::Other(source),
+        };
+        if arrived.destination == first.destination && seen == Seen::Sender {
+            return Fate::Pass;
+        }
+        Fate::Forward(arrived.destination, seen)
     }
-    Fate::Forward(arrived.destination, seen)
 }
 
-/// True for pods behind `pods0`.
-fn is_local_pod(address: std::net::IpAddr) -> bool {
-    let text = address.to_string();
-    text.starts_with("10.244.1.") || text.starts_with("fd00:10:244:1:")
-}
-
-fn set_up() -> Result<([File; 2], RawSockets), Error> {
+fn set_up(site: &Site) -> Result<([File; 2], RawSockets), Error> {
     let failed = |what: &str| {
         let what = what.to_owned();
         |source| Error::SetUp { what, source }
     };
-    let pods = tun::create("pods0").map_err(failed("the wire pods0"))?;
-    let wire = tun::create("wire0").map_err(failed("the wire wire0"))?;
-    configure(NETWORK).map_err(failed("addresses and routes"))?;
     for (path, value) in SYSCTLS {
         fs::write(format!("/proc/sys/net/{path}"), value).map_err(failed(path))?;
     }
+    let pods = tun::create(&site.pods_device).map_err(failed("the pods' wire"))?;
+    let wire = tun::create("wire0").map_err(failed("the other wire"))?;
+    configure(&site.network()).map_err(failed("addresses and routes"))?;
     Ok(([pods, wire], RawSockets::open().map_err(failed("raw sockets"))?))
 }
 

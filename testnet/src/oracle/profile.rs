@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use dataplane::forwarding_table::{NodeFacts, Pods};
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::site::Site;
 
 /// The node's name.
 pub const NODE: &str = "worker-1";
@@ -16,6 +18,9 @@ pub const ZONE: &str = "zone-a";
 
 /// Its addresses: the Node object's, then the others.
 pub const ADDRESSES: [&str; 4] = ["172.18.0.2", "fd00:172:18::2", "172.18.0.12", "fd00:172:18::12"];
+
+/// Its pods' networks.
+const PODS: [&str; 2] = ["10.244.1.0/24", "fd00:10:244:1::/64"];
 
 /// The subnets of service addresses.
 pub const SERVICE_CIDRS: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
@@ -110,39 +115,29 @@ impl Profile {
         facts
     }
 
-    /// The Node object.
+    /// The node.
     #[must_use]
-    pub fn node(&self) -> Value {
+    pub fn site(&self) -> Site {
         let labels = self.zone.map_or(json!({}), |zone| json!({"topology.kubernetes.io/zone": zone}));
-        let addresses = ADDRESSES[..2].iter().map(|ip| json!({"type": "InternalIP", "address": ip}));
-        json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels},
-            "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]},
-            "status": {"addresses": addresses.collect::<Vec<_>>()},
-        })
-    }
-
-    /// The configuration file of kube-proxy. JSON is YAML.
-    #[must_use]
-    pub fn kube_proxy_configuration(&self, kubeconfig: &str) -> Value {
+        let internal = ADDRESSES[..2].iter().map(|ip| json!({"type": "InternalIP", "address": ip}));
         let node_ports = if self.all_node_ports { json!(["0.0.0.0/0", "::/0"]) } else { json!(["primary"]) };
-        json!({
-            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-            "mode": "nftables", "hostnameOverride": NODE,
-            "clientConnection": {
-                "kubeconfig": kubeconfig,
-                "contentType": "application/json", "acceptContentTypes": "application/json",
-            },
-            "clusterCIDR": self.cluster_cidrs.join(","),
-            "nodePortAddresses": node_ports,
-            // Changes are written at once.
-            "nftables": {"masqueradeAll": self.masquerade_all, "minSyncPeriod": "1ms"},
-            // Limits are the whole machine's.
-            "conntrack": {
-                "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
-            },
-            "oomScoreAdj": 0,
-            "healthzBindAddress": "127.0.0.1:10256", "metricsBindAddress": "127.0.0.1:10249",
-        })
+        let wire = |address: &&str| format!("{address}/{}", if address.contains(':') { 64 } else { 24 });
+        let networks = |texts: &[&str]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        Site {
+            node: json!({
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels},
+                "spec": {"podCIDR": PODS[0], "podCIDRs": PODS},
+                "status": {"addresses": internal.collect::<Vec<_>>()},
+            }),
+            addresses: ADDRESSES.iter().filter_map(|address| wire(address).parse().ok()).collect(),
+            pods: networks(&PODS),
+            pods_device: "pods0".to_owned(),
+            service_cidrs: networks(&SERVICE_CIDRS),
+            proxy: json!({
+                "clusterCIDR": self.cluster_cidrs.join(","),
+                "nodePortAddresses": node_ports,
+                "nftables": {"masqueradeAll": self.masquerade_all},
+            }),
+        }
     }
 }

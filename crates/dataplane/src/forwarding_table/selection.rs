@@ -75,7 +75,6 @@ enum Condition {
 /// An endpoint as joined from all slices.
 #[derive(Clone, Copy)]
 struct Candidate {
-    terminating: bool,
     condition: Condition,
     /// Terminating, for the explanation alone.
     terminates: bool,
@@ -92,6 +91,9 @@ enum Hint {
     Elsewhere,
     Here,
 }
+
+/// One kind of hints, and what those endpoints are that it leaves out.
+type HintKind = (Standing, fn(&Candidate) -> Hint);
 
 type Candidates = BTreeMap<SocketAddr, Candidate>;
 
@@ -175,7 +177,6 @@ fn candidate(facts: &NodeFacts, endpoint: &Endpoint) -> Candidate {
         (false, false) => Condition::Unusable,
     };
     Candidate {
-        terminating: endpoint.terminating,
         condition,
         terminates: endpoint.terminating,
         runs_here: facts.runs(endpoint.node.as_ref()),
@@ -195,13 +196,12 @@ fn hint(hints: &[Arc<str>], own: Option<&Arc<str>>) -> Hint {
 
 fn join(candidates: &mut Candidates, address: SocketAddr, new: Candidate) {
     let known = candidates.entry(address).or_insert(new);
-    match (known.terminating, new.terminating) {
+    match (known.terminates, new.terminates) {
         (true, false) => *known = new,
         (false, true) => return,
         _ => {}
     }
     known.condition = known.condition.max(new.condition);
-    known.terminates |= new.terminates;
     known.runs_here |= new.runs_here;
     known.may_run_here |= new.may_run_here;
     known.node = known.node.max(new.node);
@@ -212,8 +212,8 @@ fn join(candidates: &mut Candidates, address: SocketAddr, new: Candidate) {
 /// one is for here (kube-proxy's `topologyModeFromHints`).
 ///
 /// With the hints' kind comes what those are that they leave out.
-fn topology(candidates: &Candidates) -> Option<(Standing, fn(&Candidate) -> Hint)> {
-    let kinds: [(Standing, fn(&Candidate) -> Hint); 2] = [
+fn topology(candidates: &Candidates) -> Option<HintKind> {
+    let kinds: [HintKind; 2] = [
         (Standing::HintedToOtherNodes, |candidate| candidate.node),
         (Standing::HintedToOtherZones, |candidate| candidate.zone),
     ];
