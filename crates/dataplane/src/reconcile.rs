@@ -6,14 +6,17 @@
 //! on. Each IP family has a table of its own, and neither waits for the other: when one fails, the other is still
 //! brought up to date. Synchronous, spawns nothing, never touches another table.
 
+mod aside;
 mod error;
+mod isolate;
 mod monitor;
 mod plane;
 
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub use aside::Unprogrammed;
 pub use error::Error;
 pub use monitor::{Closer, Edit, Monitor};
 
@@ -167,6 +170,19 @@ impl Reconciler {
     pub fn verify(&mut self, table: &ForwardingTable) -> Result<Synced, Error> {
         self.planes.iter_mut().for_each(Plane::forget);
         self.sync(table, &TableChanges::default())
+    }
+
+    /// Frontends that the kernel refuses. All others are programmed; these are tried again with growing pauses, and when
+    /// their Service changes.
+    pub fn unprogrammed(&self) -> impl Iterator<Item = &Unprogrammed> {
+        self.planes.iter().flat_map(|plane| plane.aside.iter())
+    }
+
+    /// How long until one of them is to be tried again, by any sync.
+    #[must_use]
+    pub fn retry_in(&self) -> Option<Duration> {
+        let next = self.planes.iter().filter_map(|plane| plane.aside.next_retry()).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     /// Makes kernel calls fail as `faults` says, for tests; `None` ends it.

@@ -76,7 +76,6 @@ impl Error {
 
     /// True when the kernel judged a message and found it wrong: the same message will be refused again. Lack of
     /// memory, a lock that was held and a missing right are no judgement on the message.
-    #[allow(dead_code, reason = "an object that is refused will be set aside by it")]
     pub(crate) fn is_verdict(&self) -> bool {
         let passing = [libc::ENOMEM, libc::ENOBUFS, libc::EAGAIN, libc::EINTR, libc::EBUSY, libc::EPERM];
         matches!(self, Self::Refused { .. }) && self.errno().is_some_and(|errno| !passing.contains(&errno))

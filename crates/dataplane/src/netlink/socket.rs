@@ -24,6 +24,7 @@ pub(crate) struct Socket {
     wire: Box<dyn Wire>,
     port: u32,
     sequence: u32,
+    committed: u64,
     send_limit: usize,
     buffer: Vec<u8>,
     faults: Option<Box<dyn Faults>>,
@@ -50,7 +51,7 @@ impl Socket {
     /// A socket over something else than the kernel.
     pub(crate) fn over(wire: Box<dyn Wire>) -> Self {
         let buffer = vec![0; RECEIVE_BUFFER];
-        Self { wire, port: 0, sequence: 0, send_limit: RECEIVE_BUFFER, buffer, faults: None }
+        Self { wire, port: 0, sequence: 0, committed: 0, send_limit: RECEIVE_BUFFER, buffer, faults: None }
     }
 
     /// From now on these calls fail as well.
@@ -80,6 +81,11 @@ impl Socket {
         self.port
     }
 
+    /// Transactions that were committed.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed
+    }
+
     /// The largest batch that one send carries, in bytes.
     pub(crate) fn send_limit(&self) -> usize {
         self.send_limit
@@ -107,6 +113,7 @@ impl Socket {
             };
             let replies = self.datagram(length, "a transaction")?;
             if verdict(replies, batch, &mut refused)? {
+                self.committed += 1;
                 return Ok(());
             }
         }

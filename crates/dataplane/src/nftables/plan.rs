@@ -50,6 +50,29 @@ impl Plan {
         plan
     }
 
+    /// The operations for exactly what `part` names, in a new table when there is none of ours.
+    pub(crate) fn part(layout: &Layout, state: &State, table: &ForwardingTable, part: &TableChanges) -> Self {
+        let mut plan = Self::default();
+        if state.presence == Presence::Ours {
+            plan.contents(layout.family, state, table, Some(part));
+        } else {
+            plan.make_table = true;
+            plan.delete_table = state.presence == Presence::Other;
+            plan.contents(layout.family, &State::default(), table, Some(part));
+        }
+        plan
+    }
+
+    /// All that is in the kernel or wanted.
+    pub(crate) fn everything(state: &State, table: &ForwardingTable) -> TableChanges {
+        everything(state, table)
+    }
+
+    /// The frontends that differ.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = FrontendKey> {
+        self.frontends.iter().map(|plan| plan.key)
+    }
+
     /// True when there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()

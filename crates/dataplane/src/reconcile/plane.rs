@@ -1,9 +1,11 @@
 //! One family's table: what the kernel holds of it, and how it comes to hold what it should.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use services::Protocol;
 
+use super::aside::Aside;
 use super::error::Error;
 use crate::forwarding_table::{ForwardingTable, FrontendKey, TableChanges};
 use crate::netlink::Socket;
@@ -17,6 +19,19 @@ pub(super) struct Done {
     pub(super) read_back: bool,
 }
 
+impl Done {
+    pub(super) fn add(&mut self, sent: Sent) {
+        self.sent.transactions += sent.transactions;
+        self.sent.elements += sent.elements;
+        self.sent.bytes += sent.bytes;
+    }
+
+    pub(super) fn add_all(&mut self, later: Self) {
+        self.add(later.sent);
+        self.read_back |= later.read_back;
+    }
+}
+
 /// One family's table.
 #[derive(Debug)]
 pub(super) struct Plane {
@@ -25,12 +40,14 @@ pub(super) struct Plane {
     state: Option<State>,
     /// The kernel has no tables of this family: there is nothing to be done, and nothing more to be said.
     unsupported: bool,
+    /// Frontends that the kernel refuses.
+    pub(super) aside: Aside,
 }
 
 impl Plane {
     pub(super) fn new(family: &'static Family, owned: bool) -> Self {
         let layout = Layout { family, table: nftables::TABLE, owned };
-        Self { layout, state: None, unsupported: false }
+        Self { layout, state: None, unsupported: false, aside: Aside::default() }
     }
 
     /// Forgets what the kernel holds: the next attempt reads it.
@@ -39,7 +56,7 @@ impl Plane {
     }
 
     /// Brings the kernel to `table`, and notes UDP frontends whose flows may be stale from then on. After an error the
-    /// kernel's state counts as unknown.
+    /// kernel's state counts as unknown. Frontends that the kernel refuses are no error: they are set aside.
     pub(super) fn attempt(
         &mut self,
         socket: &mut Socket,
@@ -51,14 +68,16 @@ impl Plane {
             return Ok(Done::default());
         }
         let read_back = self.state.is_none();
-        let (mut state, changes) = match self.state.take() {
-            Some(state) => (state, Some(changes)),
-            None => (self.take_over(socket)?, None),
+        let mut state = match self.state.take() {
+            Some(state) => state,
+            None => self.take_over(socket)?,
         };
-        let plan = Plan::new(&self.layout, &state, table, changes);
-        stale.extend(plan.stale().filter(|key| key.protocol == Protocol::Udp));
-        let sent = match self.carry_out(socket, &plan) {
-            Err(Error::Write { cause, .. }) if plan.makes_table() && is_unsupported(&cause) => {
+        let plan = self.plan(&state, table, (!read_back).then_some(changes));
+        let makes_table = plan.makes_table();
+        let mut done = Done { read_back, ..Done::default() };
+        match self.commit(socket, &mut state, plan, stale) {
+            Ok(sent) => done.add(sent),
+            Err(Error::Write { cause, .. }) if makes_table && is_unsupported(&cause) => {
                 tracing::warn!(
                     "this kernel has no {} tables: such frontends are not served",
                     self.layout.family
@@ -66,15 +85,53 @@ impl Plane {
                 self.unsupported = true;
                 return Ok(Done::default());
             }
-            result => result?,
-        };
-        plan.apply(&mut state);
+            // What was read just now cannot be the reason. When it was not, it is read first.
+            Err(Error::Write { cause, .. }) if read_back && cause.is_verdict() => {
+                return self.isolate(socket, table, stale);
+            }
+            Err(error) => return Err(error),
+        }
+        let due = self.aside.due(&changes.frontends, Instant::now());
+        if !due.is_empty() {
+            done.add_all(self.bisect(socket, table, &mut state, vec![due], stale)?);
+        }
+        self.remember(state);
+        Ok(done)
+    }
+
+    /// What the kernel holds is known again.
+    pub(super) fn remember(&mut self, state: State) {
         self.state = Some(state);
-        Ok(Done { sent, read_back })
+    }
+
+    /// From what the kernel holds to `table`, without the frontends that are set aside.
+    fn plan(&self, state: &State, table: &ForwardingTable, changes: Option<&TableChanges>) -> Plan {
+        if self.aside.is_empty() {
+            return Plan::new(&self.layout, state, table, changes);
+        }
+        let touched = match changes {
+            Some(changes) => self.without_refused(changes),
+            None => self.without_refused(&Plan::everything(state, table)),
+        };
+        Plan::part(&self.layout, state, table, &touched)
+    }
+
+    /// Carries out a plan and notes it in `state`.
+    pub(super) fn commit(
+        &self,
+        socket: &mut Socket,
+        state: &mut State,
+        plan: Plan,
+        stale: &mut BTreeSet<FrontendKey>,
+    ) -> Result<Sent, Error> {
+        stale.extend(plan.stale().filter(|key| key.protocol == Protocol::Udp));
+        let sent = self.carry_out(socket, &plan)?;
+        plan.apply(state);
+        Ok(sent)
     }
 
     /// Reads what is there, and becomes the owner of a table that a previous process left.
-    fn take_over(&mut self, socket: &mut Socket) -> Result<State, Error> {
+    pub(super) fn take_over(&self, socket: &mut Socket) -> Result<State, Error> {
         let family = self.layout.family;
         nftables::take_over(socket, &self.layout).map_err(|cause| match cause.errno() {
             Some(libc::EPERM | libc::EOPNOTSUPP) if self.layout.owned => {

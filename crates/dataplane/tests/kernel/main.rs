@@ -12,6 +12,7 @@ mod external;
 mod listing;
 mod load;
 mod monitor;
+mod refused;
 mod restart;
 mod trace;
 mod traffic;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         load::a_load_beyond_the_send_buffer_goes_in_several,
         load::one_change_among_many_is_small,
         load::a_load_that_ends_anywhere_leaves_no_half_service,
+        refused::one_bad_service_blocks_no_other,
+        refused::a_bad_change_keeps_what_was_there,
+        refused::many_bad_services_end_in_time,
+        refused::a_refused_table_is_an_error,
         restart::adopts_what_a_process_left,
         restart::a_second_owner_is_refused,
         restart::repairs_what_somebody_changed,
