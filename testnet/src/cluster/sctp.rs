@@ -4,7 +4,7 @@
 //! The server answers an INIT by an INIT ACK whose state cookie is the text that other servers send (RFC 9260 §3.3.2, §3.3.3).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -109,8 +109,8 @@ fn wait(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
 }
 
 fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(Ipv4Addr::from(address.ip())));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(Ipv6Addr::from(address.ip()))))
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 /// What follows the IP header; IPv6 raw sockets do not show it.

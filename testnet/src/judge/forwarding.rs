@@ -5,7 +5,7 @@ use services::Changes;
 
 use super::feed::Known;
 use super::{Feed, Report, Verdict};
-use crate::scenario::{Facts, Outcome, PacketCase, Scenario, Source, Stage, Target};
+use crate::scenario::{Facts, NodeFacts, Outcome, PacketCase, Scenario, Source, Stage, Target};
 
 /// The forwarding tables of all nodes, kept by the same updates that an agent would make.
 #[derive(Debug)]
@@ -41,15 +41,26 @@ impl Tables {
         self.tables.get(index)
     }
 
-    /// What the sender's node, or the one by which the packet enters, does with it.
+    /// What becomes of it on the first node that does anything to it.
     fn judge(&self, case: &PacketCase) -> Option<Outcome> {
-        let node = case.packet.source.node(&self.facts)?;
+        let mut outcome = None;
+        for node in case.packet.nodes(&self.facts) {
+            outcome = self.judge_on(node, case);
+            if outcome != Some(Outcome::Pass) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn judge_on(&self, node: &NodeFacts, case: &PacketCase) -> Option<Outcome> {
         let to = case.packet.destination;
+        let own = case.packet.source.node(&self.facts)?;
         let source = match &case.packet.source {
             Source::Pod(address) | Source::Outside { address, .. } => *address,
             // A process of the node speaks to an address of the node's own from that very address.
-            Source::Node(_) if node.addresses.contains(&to.ip()) => to.ip(),
-            Source::Node(_) => node.address_to(to.ip())?,
+            Source::Node(_) if own.addresses.contains(&to.ip()) => to.ip(),
+            Source::Node(_) => own.address_to(to.ip())?,
         };
         let table = self.of(&node.name)?;
         let packet = Packet::new(source, case.packet.probe.protocol(), to);

@@ -82,9 +82,16 @@ fn listing_fault(plane: &Plane) -> Result<Option<String>, Error> {
             Some(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
         }
         Ok(output) => {
-            let table = format!("table ip {}", dataplane::nftables::TABLE);
-            let shown = String::from_utf8_lossy(&output.stdout).contains(&table);
-            (!shown).then(|| format!("shows no `{table}`"))
+            let listed = String::from_utf8_lossy(&output.stdout);
+            let missing = tables(plane).into_iter().find(|table| !listed.contains(table));
+            missing.map(|table| format!("shows no `{table}`"))
         }
     })
+}
+
+/// Our table in each family that has services.
+fn tables(plane: &Plane) -> Vec<String> {
+    let has = |ipv4| plane.table().facts().service_cidrs.iter().any(|cidr| cidr.addr().is_ipv4() == ipv4);
+    let families = [("ip", true), ("ip6", false)].into_iter().filter(|(_, ipv4)| has(*ipv4));
+    families.map(|(family, _)| format!("table {family} {} ", dataplane::nftables::TABLE)).collect()
 }

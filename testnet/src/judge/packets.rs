@@ -100,8 +100,17 @@ fn judge_all(cluster: &Cluster, cases: &[PacketCase], memory: &Memory) -> Vec<(u
             .map(|group| scope.spawn(move || group.into_iter().filter_map(judge).collect::<Vec<_>>()))
             .collect();
         let panicked = |_| vec![(1, "a probe panicked".to_owned())];
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+        let faults = threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(panicked));
+        faults.chain(crowds(cases, memory)).collect()
     })
+}
+
+/// Lines whose clients all went to one target, though each chose for itself.
+fn crowds(cases: &[PacketCase], memory: &Memory) -> Vec<(usize, String)> {
+    let mut lines: BTreeMap<usize, Vec<&PacketCase>> = BTreeMap::new();
+    cases.iter().for_each(|case| lines.entry(case.line).or_default().push(case));
+    let fault = |(line, cases): (usize, Vec<&PacketCase>)| Some((line, memory.crowd(&cases).err()?));
+    lines.into_iter().filter_map(fault).collect()
 }
 
 fn fault(case: &PacketCase, judged: Result<(), String>) -> Option<(usize, String)> {

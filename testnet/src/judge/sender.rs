@@ -1,5 +1,6 @@
 //! Who sends the packets of a scenario: the pod, node or outsider that a line names, by a real client in its namespace.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ pub(super) struct Sender {
     pub(super) namespace: Namespace,
     /// Its own address.
     pub(super) address: IpAddr,
-    /// Its node's, or that of the node by which it enters: the one that masquerading puts in place of its own.
-    pub(super) node: IpAddr,
+    /// Those that masquerading may put in place of its own: its node's, or that of the node by which it enters, and of
+    /// the one that it goes to.
+    pub(super) nodes: Vec<IpAddr>,
 }
 
 impl Sender {
@@ -30,7 +32,9 @@ impl Sender {
             Source::Outside { address, entry } => (Some(cluster.outside(*address, entry)?), *address),
         };
         let namespace = pod.map_or_else(|| node.namespace().clone(), |pod| pod.namespace().clone());
-        Ok(Self { namespace, address, node: own })
+        let others = cluster.nodes().iter().filter(|node| node.facts().addresses.contains(&to));
+        let others = others.filter_map(|node| node.facts().address_to(to));
+        Ok(Self { namespace, address, nodes: [own].into_iter().chain(others).collect() })
     }
 
     /// Sends one packet and waits for what comes of it.
@@ -39,6 +43,8 @@ impl Sender {
         let port = packet.port.unwrap_or(0);
         let late = move |what| match probe::late(what, source, to) {
             Ok(()) => Answer::Silence,
+            // The kernel tells a process of the node itself that its packet was dropped on the way out.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Answer::Silence,
             Err(error) => Answer::Other(error.to_string()),
         };
         let sent = self.namespace.run(move || match probe {

@@ -67,6 +67,18 @@ pub struct PacketCase {
     pub outcome: Outcome,
 }
 
+impl Packet {
+    /// The nodes that see it before it is translated, in order: that of the sender, or by which it enters, and the one
+    /// whose address the destination is.
+    pub fn nodes<'a>(&self, facts: &'a Facts) -> impl Iterator<Item = &'a super::NodeFacts> {
+        let first = self.source.node(facts);
+        let to = self.destination.ip();
+        let owner = facts.nodes.iter().find(|node| node.addresses.contains(&to));
+        let owner = owner.filter(|owner| first.is_none_or(|first| first.name != owner.name));
+        first.into_iter().chain(owner)
+    }
+}
+
 impl Probe {
     /// The transport protocol.
     #[must_use]
@@ -85,21 +97,27 @@ impl Probe {
     }
 }
 
-/// Reads one packet line.
-pub(super) fn parse(line: Line<'_>, facts: &Facts) -> Result<PacketCase, ParseError> {
+/// Reads one packet line: a case, or one for each pod of a row.
+pub(super) fn parse(line: Line<'_>, facts: &Facts) -> Result<Vec<PacketCase>, ParseError> {
     let mut words = line.words();
-    let sender = source::parse(&mut words, facts)?;
+    let senders = source::parse(&mut words, facts)?;
+    let port = senders.first().and_then(|sender| sender.port);
     words.need_exactly("->")?;
-    let probe = parse_probe(&words.need(probes())?, sender.port)?;
+    let probe = parse_probe(&words.need(probes())?, port)?;
     let what = "the destination as ADDRESS:PORT";
     let word = words.need(what)?;
     let destination = word.parse(what)?;
-    let port = sender.port;
-    let source = sender.to(destination, &word, facts)?;
+    let sources = senders.into_iter().map(|sender| sender.to(destination, &word, facts));
+    let sources: Vec<Source> = sources.collect::<Result<_, _>>()?;
     words.need_exactly("=>")?;
     let outcome = outcome::parse(&mut words)?;
     words.finish()?;
-    Ok(PacketCase { line: line.number, packet: Packet { source, port, probe, destination }, outcome })
+    let case = |source| PacketCase {
+        line: line.number,
+        packet: Packet { source, port, probe, destination },
+        outcome: outcome.clone(),
+    };
+    Ok(sources.into_iter().map(case).collect())
 }
 
 fn parse_probe(word: &Word<'_>, port: Option<u16>) -> Result<Probe, ParseError> {

@@ -107,7 +107,7 @@ fn parse_expectation(
         "packets" => {
             words.finish()?;
             let cases = said.map(|line| packet::parse(line, facts)).collect::<Result<Vec<_>, _>>()?;
-            step.packets.extend(cases);
+            step.packets.extend(cases.into_iter().flatten());
         }
         _ => return Ok(false),
     }

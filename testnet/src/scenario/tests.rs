@@ -10,10 +10,16 @@ fn error(text: &str) -> String {
     Scenario::parse("x", text).unwrap_err().to_string()
 }
 
+fn assert_errors(cases: &[(&str, &str)]) {
+    for (text, message) in cases {
+        assert_eq!(error(text), *message, "of {text:?}");
+    }
+}
+
 #[test]
 fn errors_say_where_and_what() {
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";
-    let cases = [
+    assert_errors(&[
         ("", "x:1:1: expected a heading comment that says what the scenario shows, found none"),
         ("# t\nfoo\n", "x:2:1: expected a `# comment` or a `--- section`, found `foo`"),
         ("# t\n", "x:1:1: expected a section `--- objects`, found the end of the file"),
@@ -36,6 +42,36 @@ fn errors_say_where_and_what() {
             &format!("{HEAD}--- forwarding worker-3\n"),
             "x:4:16: expected the name of a node of `facts`, found `worker-3`",
         ),
+        (&format!("{HEAD}--- wait 3\n"), "x:4:10: expected seconds, as in `3s`, found `3`"),
+        (&format!("{HEAD}--- restart\nfoo\n"), "x:5:1: expected a section, found `foo`"),
+        (
+            "# t\n--- facts\ndetect-local PodCIDR\n--- objects\n",
+            "x:3:14: expected `ClusterCIDR`, `NodeCIDR`, `BridgeInterface` or `InterfaceNamePrefix`, found `PodCIDR`",
+        ),
+        (
+            &format!("{HEAD}--- dns\na.b AX => NODATA\n"),
+            "x:5:5: expected a record type (A, AAAA, CNAME, SRV, PTR, TXT, SOA, NS, ANY), found `AX`",
+        ),
+        (
+            &format!("{HEAD}--- delete\nService default.a\n"),
+            "x:5:9: expected NAMESPACE/NAME, found `default.a`",
+        ),
+        (&format!("{HEAD}--- apply soon\n"), "x:4:11: expected the end of the line, found `soon`"),
+        (
+            &format!("{HEAD}--- objects\n"),
+            "x:4:5: expected `apply` or `delete`: `objects` comes once, as the first step, found `objects`",
+        ),
+        (
+            &format!("{HEAD}{service}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\n"),
+            "x:9:1: expected v1 Service, Node or Namespace, discovery.k8s.io/v1 EndpointSlice or networking.k8s.io/v1 \
+             ServiceCIDR, found `v1 Pod`",
+        ),
+    ]);
+}
+
+#[test]
+fn errors_of_packet_lines() {
+    assert_errors(&[
         (
             &format!("{HEAD}--- packets\n10.9.9.9 -> tcp\n"),
             "x:5:1: expected an address of a node's pod network, found `10.9.9.9`",
@@ -82,34 +118,11 @@ fn errors_say_where_and_what() {
             &format!("{HEAD}--- packets\n10.244.1.5 -> tcp 10.96.0.1:80 => sticky\n"),
             "x:5:41: expected a target as ADDRESS:PORT, found the end of the line",
         ),
-        (&format!("{HEAD}--- wait 3\n"), "x:4:10: expected seconds, as in `3s`, found `3`"),
-        (&format!("{HEAD}--- restart\nfoo\n"), "x:5:1: expected a section, found `foo`"),
         (
-            "# t\n--- facts\ndetect-local PodCIDR\n--- objects\n",
-            "x:3:14: expected `ClusterCIDR`, `NodeCIDR`, `BridgeInterface` or `InterfaceNamePrefix`, found `PodCIDR`",
+            &format!("{HEAD}--- packets\n10.244.3.5-9 -> tcp 10.96.0.1:80 => drop\n"),
+            "x:5:1: expected addresses of a node's pod network, found `10.244.3.5-9`",
         ),
-        (
-            &format!("{HEAD}--- dns\na.b AX => NODATA\n"),
-            "x:5:5: expected a record type (A, AAAA, CNAME, SRV, PTR, TXT, SOA, NS, ANY), found `AX`",
-        ),
-        (
-            &format!("{HEAD}--- delete\nService default.a\n"),
-            "x:5:9: expected NAMESPACE/NAME, found `default.a`",
-        ),
-        (&format!("{HEAD}--- apply soon\n"), "x:4:11: expected the end of the line, found `soon`"),
-        (
-            &format!("{HEAD}--- objects\n"),
-            "x:4:5: expected `apply` or `delete`: `objects` comes once, as the first step, found `objects`",
-        ),
-        (
-            &format!("{HEAD}{service}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\n"),
-            "x:9:1: expected v1 Service, Node or Namespace, discovery.k8s.io/v1 EndpointSlice or networking.k8s.io/v1 \
-             ServiceCIDR, found `v1 Pod`",
-        ),
-    ];
-    for (text, message) in cases {
-        assert_eq!(error(text), message, "of {text:?}");
-    }
+    ]);
 }
 
 #[test]

@@ -20,6 +20,9 @@ const TRIES_PER_TARGET: usize = 40;
 /// Connections of a sticky client: one that chooses anew among two goes to one of them by chance once in 10^6 times.
 const STICKY: usize = 20;
 
+/// Clients of one line, from which on they are expected to differ.
+const MANY: usize = 20;
+
 /// How soon a UDP flow to an endpoint that left must be cut.
 const CUT: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,20 @@ pub(super) struct Memory(Mutex<BTreeMap<Source, SocketAddr>>);
 impl Memory {
     fn recall(&self, client: &Source) -> Option<SocketAddr> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(client).copied()
+    }
+
+    /// Many clients that chose for themselves must not all have chosen the same. The chance of that is 2^-19 at most.
+    pub(super) fn crowd(&self, cases: &[&PacketCase]) -> Result<(), String> {
+        let free =
+            |case: &&&PacketCase| matches!(&case.outcome, Outcome::Sticky(targets) if targets.len() > 1);
+        let clients: Vec<_> =
+            cases.iter().filter(free).map(|case| self.recall(&case.packet.source)).collect();
+        match clients.first() {
+            Some(Some(first)) if clients.len() >= MANY && clients.iter().all(|one| *one == Some(*first)) => {
+                Err(format!("all {} clients went to {first}", clients.len()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn note(&self, client: &Source, server: SocketAddr) {
@@ -81,11 +98,12 @@ fn connect(sender: &Sender, packet: &Packet, targets: &[Target]) -> Result<Targe
     let Answer::Heard(heard) = answer else { return Err(said(&answer)) };
     let target = targets.iter().find(|target| target.address == heard.server);
     let target = target.ok_or_else(|| said(&answer))?;
-    let expected = if target.masquerade { sender.node } else { sender.address };
-    if heard.client.ip() == expected {
+    let own = std::slice::from_ref(&sender.address);
+    let expected = if target.masquerade { sender.nodes.as_slice() } else { own };
+    if expected.contains(&heard.client.ip()) {
         Ok(*target)
     } else {
-        Err(format!("{} saw {} as its client, not {expected}", heard.server, heard.client.ip()))
+        Err(format!("{} saw {} as its client, not {}", heard.server, heard.client.ip(), expected[0]))
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn open(cluster: &Cluster, scenario: &Scenario) -> Result<(), Error> 
         match case.outcome {
             Outcome::Local => node_of(cluster, &case.packet.source)?.listen(protocol, to)?,
             Outcome::Pass => cluster.listen(protocol, to)?,
+            Outcome::RefusedBy(target) => drop(cluster.pod(target.address.ip())?),
             _ => {}
         }
     }

@@ -61,21 +61,43 @@ impl fmt::Display for Source {
 }
 
 /// A sender as a line names it; what it leaves out depends on the destination.
+#[derive(Clone)]
 pub(super) struct Sender {
     named: Named,
     pub(super) port: Option<u16>,
 }
 
+#[derive(Clone)]
 enum Named {
     Source(Source),
     Outside { address: Option<IpAddr>, entry: Option<String> },
 }
 
-pub(super) fn parse(words: &mut Words<'_>, facts: &Facts) -> Result<Sender, ParseError> {
+/// One sender, or a row of pods: `10.244.1.20-39`.
+pub(super) fn parse(words: &mut Words<'_>, facts: &Facts) -> Result<Vec<Sender>, ParseError> {
     let word = words.need(SENDERS)?;
     if word.text == "outside" {
-        return parse_outside(words, facts);
+        return Ok(vec![parse_outside(words, facts)?]);
     }
+    let pods = parse_row(&word).unwrap_or_default();
+    if pods.is_empty() {
+        return Ok(vec![parse_one(&word, facts)?]);
+    }
+    if pods.iter().any(|pod| facts.nodes.iter().all(|node| !node.has_pod(*pod))) {
+        return Err(word.expected("addresses of a node's pod network"));
+    }
+    Ok(pods.into_iter().map(|pod| Sender { named: Named::Source(Source::Pod(pod)), port: None }).collect())
+}
+
+/// `10.244.1.20-39`: so many IPv4 pods in a row.
+fn parse_row(word: &Word<'_>) -> Option<Vec<IpAddr>> {
+    let (first, last) = word.text.split_once('-')?;
+    let (first, last): (Ipv4Addr, u8) = (first.parse().ok()?, last.parse().ok()?);
+    let [a, b, c, first] = first.octets();
+    Some((first..=last).map(|host| IpAddr::from([a, b, c, host])).collect())
+}
+
+fn parse_one(word: &Word<'_>, facts: &Facts) -> Result<Sender, ParseError> {
     let (name, port) = match word.text.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
         Some((name, Ok(port))) => (name, Some(port)),
         _ => (word.text, None),
@@ -83,7 +105,7 @@ pub(super) fn parse(words: &mut Words<'_>, facts: &Facts) -> Result<Sender, Pars
     if facts.node(name).is_some() {
         return Ok(Sender { named: Named::Source(Source::Node(name.to_owned())), port });
     }
-    let (address, port) = parse_address(&word, SENDERS)?;
+    let (address, port) = parse_address(word, SENDERS)?;
     match facts.node_of(address) {
         Some(node) if node.has_pod(address) => {
             Ok(Sender { named: Named::Source(Source::Pod(address)), port })
