@@ -22,8 +22,10 @@ use std::thread::JoinHandle;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 
+use crate::answer::Transport;
 use crate::chain::Chain;
 use crate::forward::Forwarder;
+use crate::metrics::Worker;
 use crate::zone::Zone;
 
 /// Queries that wait for the slow thread; more are refused.
@@ -99,6 +101,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     /// The chain whose work beside the queries runs on the slow thread.
     chains: watch::Sender<Option<Arc<Chain>>>,
+    /// The counters of its threads.
+    workers: Vec<Arc<Worker>>,
 }
 
 impl Server {
@@ -144,7 +148,15 @@ impl Server {
         let (chains, started) = watch::channel(None);
         let (slow, jobs) = mpsc::channel(QUEUE_MAX);
         let addresses = sockets.iter().map(|sockets| sockets.address).collect();
-        let mut server = Self { shared, udp: Vec::new(), addresses, threads: Vec::new(), stop, chains };
+        let mut server = Self {
+            shared,
+            udp: Vec::new(),
+            addresses,
+            threads: Vec::new(),
+            stop,
+            chains,
+            workers: Vec::new(),
+        };
         let mut listeners = Vec::new();
         for sockets in sockets {
             listeners.extend(sockets.tcp);
@@ -164,7 +176,11 @@ impl Server {
         socket.set_nonblocking(false).map_err(ServerError::Socket)?;
         self.udp.push(Arc::clone(&socket));
         let shared = Arc::clone(&self.shared);
-        self.spawn("dns-udp", STACK_BYTES, move || udp::serve(&socket, &shared, &slow))
+        let v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        let chain = self.shared.chain.load_full();
+        let worker = chain.map(|chain| chain.worker(Transport::Udp, v6));
+        self.workers.extend(worker.clone());
+        self.spawn("dns-udp", STACK_BYTES, move || udp::serve(&socket, &shared, &slow, worker.as_deref()))
     }
 
     fn spawn_slow(
@@ -177,13 +193,16 @@ impl Server {
         for listener in &listeners {
             listener.set_nonblocking(true).map_err(ServerError::Socket)?;
         }
+        let chain = self.shared.chain.load_full();
+        let workers = chain.map(|chain| [false, true].map(|v6| chain.worker(Transport::Tcp, v6)));
+        self.workers.extend(workers.iter().flatten().cloned());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ServerError::Thread)?;
         let shared = Arc::clone(&self.shared);
         self.spawn("dns-slow", SLOW_STACK_BYTES, move || {
-            runtime.block_on(slow::serve(shared, listeners, jobs, stopped, chains))
+            runtime.block_on(slow::serve(shared, listeners, jobs, stopped, chains, workers))
         })
     }
 
@@ -229,6 +248,7 @@ impl Server {
     /// one. The zone is the caller's business: see [`Chain::hot_zone`].
     pub fn set_chain(&self, chain: Arc<Chain>) {
         self.shared.chain.store(Some(Arc::clone(&chain)));
+        self.workers.iter().for_each(|worker| worker.set_scope(chain.hot_scope()));
         // A send fails only when the slow thread has ended, and then nothing is to be started.
         let _ = self.chains.send(Some(chain));
     }

@@ -243,7 +243,7 @@ fn names_are_rewritten_and_answers_back() {
         "rewrite name exact web.corp.test {WEB}\n\
          rewrite stop {{\n name regex (.*)\\.short\\.test {{1}}.default.svc.cluster.local\n answer auto\n}}\n\
          rewrite name suffix .old.test .example.com answer auto\n\
-         rewrite name prefix x- www.\n\
+         rewrite name prefix x www\n\
          rewrite name substring foo example\n\
          rewrite type ANY A\n\
          kubernetes cluster.local\nforward . {}",
@@ -258,7 +258,7 @@ fn names_are_rewritten_and_answers_back() {
     assert_eq!(served.answers("web.short.test", "A"), ["web.short.test. 5 IN A 10.96.0.20"]);
     assert_eq!(served.answers("www.old.test", "A"), ["www.old.test. 60 IN A 192.0.2.53"]);
     assert_eq!(
-        served.answers("x-example.com", "A"),
+        served.answers("x.example.com", "A"),
         ["www.example.com. 60 IN A 192.0.2.53"],
         "without answer auto"
     );

@@ -1,6 +1,9 @@
 //! One server block: its plugins, in the order in which a query passes them.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use super::ask::{Ask, Reply, name_text, record, zone_of};
 use super::autopath::Search;
@@ -80,6 +83,22 @@ impl Block {
         let keys = self.config.keys.iter().enumerate();
         let matching = keys.filter(|(_, key)| super::ask::is_within(name, key.zone.as_wire()));
         matching.max_by_key(|(_, key)| super::label_count(key.zone.as_wire())).map(|(index, _)| index)
+    }
+
+    /// The answer out of the cache, when no plugin of the block has anything to do with the question.
+    pub(super) fn remembered(&self, ask: &Ask) -> Option<Reply> {
+        let plain = self.config.rewrite.is_empty()
+            && self.config.template.is_empty()
+            && self.config.log.is_empty()
+            && self.config.bufsize.is_none()
+            && self.hosts.is_none()
+            && self.search.is_none();
+        let cache = self.cache.as_ref().filter(|cache| plain && cache.takes(&ask.name))?;
+        let mut response = cache.peek(ask)?;
+        if self.config.loadbalance {
+            order::shuffle(&mut response);
+        }
+        Some(Reply { response, plugin: "cache", error: None })
     }
 
     /// Starts the probes of upstreams.
@@ -196,35 +215,42 @@ impl Block {
                 Reply { response, plugin: "cache", error: None }
             }
             Found::Stale(response, entry) => {
-                if let Some(stale) = cache.serve_stale().filter(|stale| stale.verify) {
-                    let asking = cache.ask_once(ask, self.forwarded(ask));
-                    let patience = stale.patience.unwrap_or(std::time::Duration::from_secs(10));
-                    if let Ok(reply) = tokio::time::timeout(patience, asking).await
-                        && matches!(reply.response.rcode, rcode::NOERROR | rcode::NXDOMAIN)
-                    {
-                        return reply;
-                    }
-                } else {
-                    self.renew(chain, cache, ask, entry);
+                let asking = self.renew(chain, cache, ask, entry);
+                let stale = cache.serve_stale().filter(|stale| stale.verify);
+                if let Some((stale, asking)) = stale.zip(asking)
+                    && let Some(reply) = within(stale.patience, asking).await
+                    && matches!(reply.response.rcode, rcode::NOERROR | rcode::NXDOMAIN)
+                {
+                    return reply;
                 }
                 Reply { response, plugin: "cache", error: None }
             }
         }
     }
 
-    /// Asks again for what the cache still answers.
-    fn renew(&self, chain: &Arc<Chain>, cache: &Arc<Cache>, ask: &Ask, entry: Arc<super::cache::Entry>) {
+    /// Asks again for what the cache still answers, on a task of its own: it goes on when nobody waits any more (RFC 8767
+    /// §5). `None` when somebody does so already.
+    fn renew(
+        &self,
+        chain: &Arc<Chain>,
+        cache: &Arc<Cache>,
+        ask: &Ask,
+        entry: Arc<super::cache::Entry>,
+    ) -> Option<JoinHandle<Option<Reply>>> {
         if !entry.begin_renewal() {
-            return;
+            return None;
         }
         cache.counts.prefetches.add(1);
         let (chain, cache, ask) = (Arc::clone(chain), Arc::clone(cache), ask.clone());
-        tokio::spawn(async move {
-            if let Some((block, _)) = chain.block_of(&ask.name) {
-                cache.ask_once(&ask, block.forwarded(&ask)).await;
-            }
+        Some(tokio::spawn(async move {
+            let block = chain.block_of(&ask.name).map(|(block, _)| Arc::clone(block));
+            let reply = match block {
+                Some(block) => Some(cache.ask_once(&ask, block.forwarded(&ask)).await),
+                None => None,
+            };
             entry.end_renewal();
-        });
+            reply
+        }))
     }
 
     /// Asks the first `forward` that takes the name, and the next ones while it says so.
@@ -244,6 +270,14 @@ impl Block {
             }
         }
         exchange(last, ask).await
+    }
+}
+
+/// What a task comes to, unless the patience ends before.
+async fn within(patience: Option<Duration>, asking: JoinHandle<Option<Reply>>) -> Option<Reply> {
+    match patience {
+        None => asking.await.ok().flatten(),
+        Some(patience) => tokio::time::timeout(patience, asking).await.ok()?.ok().flatten(),
     }
 }
 

@@ -62,7 +62,10 @@ pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, ChainError> 
         // One that is malformed is left out, as browsers do; without any, every handshake fails by name.
         let _ = roots.add(certificate);
     }
-    let builder = ClientConfig::builder().with_root_certificates(roots);
+    // Named, because other crates of a program may bring a second provider.
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(ChainError::Tls)?.with_root_certificates(roots);
     let config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some([certificate, key]) => {

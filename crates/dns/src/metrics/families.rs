@@ -1,6 +1,6 @@
 //! The metrics that exist: name, kind and CoreDNS's help text.
 
-use super::histogram::{DURATIONS, SLIM_DURATIONS};
+use super::histogram::{DURATIONS, PROGRAMMING_DURATIONS, SLIM_DURATIONS};
 use crate::message::rtype;
 
 /// All samples of one name.
@@ -127,7 +127,11 @@ pub(super) static FAMILIES: [Family; 32] = [
 
 /// The buckets of a histogram of durations.
 pub(super) fn bounds(name: &str) -> &'static [f64] {
-    if name.starts_with("coredns_health") { &SLIM_DURATIONS } else { &DURATIONS }
+    match name {
+        "coredns_health_request_duration_seconds" => &SLIM_DURATIONS,
+        "coredns_kubernetes_dns_programming_duration_seconds" => &PROGRAMMING_DURATIONS,
+        _ => &DURATIONS,
+    }
 }
 
 /// The types that are counted by their names; the rest are "other".

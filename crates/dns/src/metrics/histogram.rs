@@ -9,6 +9,11 @@ pub(crate) static DURATIONS: [f64; 16] = [
 ];
 /// CoreDNS's `SlimTimeBuckets`: 0.25 ms, times ten.
 pub(crate) static SLIM_DURATIONS: [f64; 5] = [0.00025, 0.0025, 0.025, 0.25, 2.5];
+/// From 1 ms to about 9 minutes, doubled, as CoreDNS's.
+pub(crate) static PROGRAMMING_DURATIONS: [f64; 20] = [
+    0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384,
+    32.768, 65.536, 131.072, 262.144, 524.288,
+];
 /// CoreDNS's buckets of message sizes.
 pub(crate) static SIZES: [f64; 14] = [
     0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16_000.0, 32_000.0, 48_000.0,

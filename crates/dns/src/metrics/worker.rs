@@ -47,6 +47,7 @@ pub struct Worker {
     v6: bool,
     kinds: [Cell; MONITORED.len() + 1],
     codes: [Cell; CODES],
+    cached_codes: [Cell; CODES],
     dnssec_ok: Cell,
     request_sizes: [Cell; SIZES.len() + 1],
     request_bytes: Cell,
@@ -64,6 +65,7 @@ impl Worker {
             v6,
             kinds: Default::default(),
             codes: Default::default(),
+            cached_codes: Default::default(),
             dnssec_ok: Cell::default(),
             request_sizes: Default::default(),
             request_bytes: Cell::default(),
@@ -81,21 +83,32 @@ impl Worker {
 
     /// Counts one query with the answer that the zone gave. Only the thread that owns these counters may call it.
     pub fn count(&self, query: &[u8], answer: &[u8]) {
-        let kind = question_type(query);
-        self.kinds[kind_index(kind)].add(1);
-        self.codes[usize::from(answer.get(3).copied().unwrap_or(0) & 0x0f)].add(1);
+        self.codes[code_of(answer)].add(1);
+        self.count_sizes(query, answer);
+    }
+
+    /// The same for an answer out of the cache.
+    pub fn count_cached(&self, query: &[u8], answer: &[u8]) {
+        self.cached_codes[code_of(answer)].add(1);
+        self.count_sizes(query, answer);
+    }
+
+    fn count_sizes(&self, query: &[u8], answer: &[u8]) {
+        self.kinds[kind_index(question_type(query))].add(1);
+        if wants_dnssec(answer) {
+            self.dnssec_ok.add(1);
+        }
         self.request_sizes[size_index(query.len())].add(1);
         self.request_bytes.add(query.len() as u64);
         self.response_sizes[size_index(answer.len())].add(1);
         self.response_bytes.add(answer.len() as u64);
     }
 
-    /// Counts that `queries` took this long together: the clock is read once for a batch.
+    /// Counts that so many queries were answered after this time: those of a batch leave together.
     pub fn took(&self, queries: u64, duration: Duration) {
-        let Some(each) = (duration.as_nanos() as u64).checked_div(queries) else { return };
-        let seconds = each as f64 / 1e9;
+        let seconds = duration.as_secs_f64();
         self.durations[DURATIONS.partition_point(|bound| *bound < seconds)].add(queries);
-        self.nanoseconds.add(duration.as_nanos() as u64);
+        self.nanoseconds.add((duration.as_nanos() as u64).saturating_mul(queries));
     }
 
     /// Adds these counts to those of the chain.
@@ -124,6 +137,9 @@ impl Worker {
                 cell,
             );
         }
+        for (code, cell) in (0..).zip(&self.cached_codes) {
+            add("coredns_dns_responses_total", &[("rcode", rcode_name(code)), ("plugin", "cache")], cell);
+        }
         add("coredns_dns_do_requests_total", &[], &self.dnssec_ok);
         let sized = labels(&[&scope[..], &[("proto", proto)]].concat());
         let mut merge = |name, labels: String, bounds, cells: &[Cell], sum: f64| {
@@ -139,6 +155,16 @@ impl Worker {
         let seconds = bytes(&self.nanoseconds) / 1e9;
         merge("coredns_dns_request_duration_seconds", labels(&scope), &DURATIONS, &self.durations, seconds);
     }
+}
+
+/// The code in an answer's header.
+fn code_of(answer: &[u8]) -> usize {
+    usize::from(answer.get(3).copied().unwrap_or(0) & 0x0f)
+}
+
+/// The DO bit, which our own OPT record at the end of an answer repeats.
+fn wants_dnssec(answer: &[u8]) -> bool {
+    answer.last_chunk::<11>().is_some_and(|opt| opt[..3] == [0, 0, 41] && opt[7] & 0x80 != 0)
 }
 
 /// The type in the question of a query that was read before; 0 when it has none.

@@ -4,15 +4,19 @@
 use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::{Shared, tcp};
 use crate::answer::{Outcome, Transport, complete, reply_code};
 use crate::chain::Chain;
 use crate::forward::ForwardError;
 use crate::message::{Query, parse_query, rcode};
+use crate::metrics::Worker;
 
+/// UDP queries that may wait for upstreams at a time, those that wait for each other's answer included; more are refused.
+const WAITING_MAX: usize = 4096;
 /// Room for any answer.
 const ANSWER_BYTES: usize = 65_535;
 
@@ -36,16 +40,19 @@ pub(super) async fn serve(
     mut jobs: mpsc::Receiver<Job>,
     mut stopped: watch::Receiver<bool>,
     mut chains: watch::Receiver<Option<Arc<Chain>>>,
+    workers: Option<[Arc<Worker>; 2]>,
 ) {
     let limits = Arc::new(tcp::Limits::default());
+    let places = Arc::new(Semaphore::new(WAITING_MAX));
     for listener in listeners {
-        tokio::spawn(tcp::accept(listener, Arc::clone(&shared), Arc::clone(&limits)));
+        tokio::spawn(tcp::accept(listener, Arc::clone(&shared), Arc::clone(&limits), workers.clone()));
     }
     loop {
         tokio::select! {
-            job = jobs.recv() => match job {
-                Some(job) => drop(tokio::spawn(answer_job(job, Arc::clone(&shared)))),
-                None => break,
+            job = jobs.recv() => match (job, Arc::clone(&places).try_acquire_owned()) {
+                (Some(job), Ok(place)) => drop(tokio::spawn(answer_job(job, Arc::clone(&shared), place))),
+                (Some(job), Err(_)) => refuse_job(&job, &shared),
+                (None, _) => break,
             },
             Ok(()) = chains.changed() => {
                 let chain = chains.borrow_and_update().clone();
@@ -58,7 +65,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer_job(job: Job, shared: Arc<Shared>) {
+async fn answer_job(job: Job, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
     let answer = ask(&shared, &job.query, job.partial.as_deref(), Transport::Udp, job.peer).await;
     if answer.is_empty() {
         return;
@@ -66,6 +73,18 @@ async fn answer_job(job: Job, shared: Arc<Shared>) {
     if let Err(error) = job.socket.send_to(&answer, job.peer) {
         tracing::debug!(%error, peer = %job.peer, "forwarded DNS answer was not sent");
     }
+}
+
+/// As the UDP threads do when the queue is full.
+fn refuse_job(job: &Job, shared: &Shared) {
+    shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+    let Ok(query) = parse_query(&job.query) else { return };
+    with_scratch(|buffer| {
+        if let Outcome::Reply(length) = reply_code(&query, Transport::Udp, rcode::REFUSED, buffer) {
+            // The client asks again, or another server: nothing is lost that was not lost already.
+            let _ = job.socket.send_to(&buffer[..length], job.peer);
+        }
+    });
 }
 
 /// The whole answer to a query that the zone cannot answer alone. `partial` is the zone's part, if it has one. Empty when

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Shared, slow};
 use crate::answer::{Context, Outcome, Transport, answer};
+use crate::metrics::Worker;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 512;
@@ -64,7 +65,12 @@ impl Drop for Share {
 }
 
 /// Accepts connections until the runtime ends. One too many is closed at once.
-pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, limits: Arc<Limits>) {
+pub(super) async fn accept(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    limits: Arc<Limits>,
+    workers: Option<[Arc<Worker>; 2]>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "DNS over TCP is not served"),
@@ -73,7 +79,9 @@ pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>,
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if let Some(share) = limits.take(peer.ip()) {
-                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), share));
+                    let worker =
+                        workers.as_ref().map(|workers| Arc::clone(&workers[usize::from(peer.is_ipv6())]));
+                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), share, worker));
                 }
             }
             Err(error) => {
@@ -84,13 +92,19 @@ pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>,
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, share: Share) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    share: Share,
+    worker: Option<Arc<Worker>>,
+) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, ready) = mpsc::channel(PIPELINE_MAX);
     let writing = tokio::spawn(write(writer, ready));
     // A client that closes or breaks the framing ends its connection: nothing to tell it.
-    let _ = read(reader, peer, shared, answers).await;
+    let _ = read(reader, peer, shared, answers, worker).await;
     let _ = writing.await;
     drop(share);
 }
@@ -100,12 +114,13 @@ async fn read(
     peer: SocketAddr,
     shared: Arc<Shared>,
     answers: mpsc::Sender<Vec<u8>>,
+    worker: Option<Arc<Worker>>,
 ) -> io::Result<()> {
     let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));
     loop {
         let query = timeout(IDLE_MAX, read_message(&mut reader)).await??;
         shared.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let (answer, partial) = match answer_now(&shared, &query) {
+        let (answer, partial) = match answer_now(&shared, &query, worker.as_deref()) {
             Now::Answer(answer) => (Some(answer), None),
             Now::Silent => return Ok(()),
             Now::Ask(partial) => (None, partial),
@@ -131,13 +146,18 @@ enum Now {
     Ask(Option<Vec<u8>>),
 }
 
-fn answer_now(shared: &Shared, query: &[u8]) -> Now {
+fn answer_now(shared: &Shared, query: &[u8], worker: Option<&Worker>) -> Now {
+    let started = worker.map(|_| Instant::now());
     let synced = shared.synced.load(Ordering::Acquire);
     let context = Context { transport: Transport::Tcp, synced, rotation: rand::random() };
     let (now, counter) =
         slow::with_scratch(|buffer| match answer(&shared.zone.load(), query, context, buffer) {
             Outcome::Silent => (Now::Silent, None),
             Outcome::Reply(length) => {
+                if let Some((worker, started)) = worker.zip(started) {
+                    worker.count(query, &buffer[..length]);
+                    worker.took(1, started.elapsed());
+                }
                 (Now::Answer(buffer[..length].to_vec()), Some(&shared.counters.replies))
             }
             Outcome::Forward => (Now::Ask(None), Some(&shared.counters.forwarded)),

@@ -1,10 +1,10 @@
 //! One UDP thread: receive a batch, answer what the zone can, hand the rest to the slow thread, send.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -13,6 +13,7 @@ use super::slow::Job;
 use crate::answer::{Context, Outcome, Question, Transport, look_up, reply_code};
 use crate::datagrams::{BATCH, Batch};
 use crate::message::{parse_query, rcode};
+use crate::metrics::Worker;
 
 /// Pause after a failed receive (no memory, most likely). The thread must go on: the kernel keeps sending its share of the
 /// queries to its socket.
@@ -22,19 +23,26 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Default)]
 struct Tally {
     replies: u64,
+    /// Answers to names outside, out of the cache.
+    remembered: u64,
     forwarded: u64,
     refused: u64,
 }
 
 /// Serves until the server stops; what is in the socket by then is still answered.
-pub(super) fn serve(socket: &Arc<UdpSocket>, shared: &Shared, slow: &mpsc::Sender<Job>) {
+pub(super) fn serve(
+    socket: &Arc<UdpSocket>,
+    shared: &Shared,
+    slow: &mpsc::Sender<Job>,
+    worker: Option<&Worker>,
+) {
     let mut batch = Batch::new();
     let mut rotation: u32 = rand::random();
     loop {
         let stopping = shared.stopping.load(Ordering::Acquire);
         match batch.receive(socket.as_fd(), !stopping) {
             Ok(0) if stopping => return,
-            Ok(count) => answer_batch(&mut batch, count, &mut rotation, socket, shared, slow),
+            Ok(count) => answer_batch(&mut batch, count, &mut rotation, socket, shared, slow, worker),
             Err(_) if stopping => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -52,7 +60,10 @@ fn answer_batch(
     socket: &Arc<UdpSocket>,
     shared: &Shared,
     slow: &mpsc::Sender<Job>,
+    worker: Option<&Worker>,
 ) {
+    // The clock is read twice for a batch, not for a query.
+    let started = worker.map(|_| Instant::now());
     debug_assert!(count <= BATCH, "recvmmsg returns no more than asked");
     let zone = shared.zone.load();
     let synced = shared.synced.load(Ordering::Acquire);
@@ -68,6 +79,9 @@ fn answer_batch(
             let partial = match question.answer(services[index], context, buffer) {
                 Outcome::Reply(length) => {
                     tally.replies += 1;
+                    if let Some((worker, packet)) = worker.zip(received.packet(index)) {
+                        worker.count(packet, &buffer[..length]);
+                    }
                     return length;
                 }
                 Outcome::Silent => return 0,
@@ -75,6 +89,14 @@ fn answer_batch(
                 Outcome::Chase(length) => Some(buffer[..length].to_vec()),
             };
             let Some((query, peer)) = received.packet(index).zip(received.peer(index)) else { return 0 };
+            if partial.is_none()
+                && let Some(worker) = worker
+                && let Some(length) = remembered(shared, query, peer, buffer)
+            {
+                worker.count_cached(query, &buffer[..length]);
+                tally.remembered += 1;
+                return length;
+            }
             let job = Job { query: query.to_vec(), partial, peer, socket: Arc::clone(socket) };
             if slow.try_send(job).is_ok() {
                 tally.forwarded += 1;
@@ -84,14 +106,23 @@ fn answer_batch(
             refuse(query, buffer)
         });
     }
-    batch.send(socket.as_fd());
+    // Counted before they are sent: whoever has an answer finds it counted.
     let counters = &shared.counters;
     counters.queries.fetch_add(count as u64, Ordering::Relaxed);
     counters.replies.fetch_add(tally.replies, Ordering::Relaxed);
-    if tally.forwarded + tally.refused > 0 {
-        counters.forwarded.fetch_add(tally.forwarded, Ordering::Relaxed);
+    if tally.forwarded + tally.remembered + tally.refused > 0 {
+        counters.forwarded.fetch_add(tally.forwarded + tally.remembered, Ordering::Relaxed);
         counters.refused.fetch_add(tally.refused, Ordering::Relaxed);
     }
+    batch.send(socket.as_fd());
+    if let Some((worker, started)) = worker.zip(started) {
+        worker.took(tally.replies + tally.remembered, started.elapsed());
+    }
+}
+
+/// The answer to a name outside, when the chain has it in memory and nothing else to do for it.
+fn remembered(shared: &Shared, query: &[u8], peer: SocketAddr, buffer: &mut [u8]) -> Option<usize> {
+    shared.chain.load().as_ref()?.answer_now(query, peer, buffer)
 }
 
 /// The immediate answer when the forwarder's queue is full, as CoreDNS's at `max_concurrent`.

@@ -76,7 +76,15 @@ impl Names {
         let metrics = Arc::new(Metrics::default());
         let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", ""), ("goversion", "")];
         metrics.set("coredns_build_info", &build, 1);
-        metrics.set("coredns_panics_total", &[], 0);
+        // A counter that is not there cannot be alerted on.
+        for counter in [
+            "coredns_panics_total",
+            "coredns_reload_failed_total",
+            "coredns_forward_healthcheck_broken_total",
+            "coredns_forward_max_concurrent_rejects_total",
+        ] {
+            metrics.add(counter, &[], 0);
+        }
         let options = Options {
             listen: config.listen.clone(),
             workers: WORKERS,
@@ -108,6 +116,14 @@ impl Names {
     fn publish(&self, update: &Update) {
         self.dns.with(|instance| instance.update(&update.snapshot, &update.changes, now_seconds()));
         self.stages.dns_synced();
+        for trigger in &update.triggers {
+            // A clock that was set back says nothing.
+            if let Ok(passed) = trigger.elapsed() {
+                let kind = [("service_kind", "headless_with_selector")];
+                let name = "coredns_kubernetes_dns_programming_duration_seconds";
+                self.dns.metrics.observe(name, &kind, passed.as_secs_f64());
+            }
+        }
     }
 }
 

@@ -65,7 +65,8 @@ fn read_name(line: &Directive, words: &[Token]) -> Result<RewriteAction> {
     let (mut auto, answers) = read_answers(line, rest)?;
     auto |= kind == Match::Exact;
     let mut target = to.text.to_ascii_lowercase();
-    if matches!(kind, Match::Exact | Match::Suffix) {
+    // As CoreDNS, which completes both sides: a prefix or a part is whole labels.
+    if kind != Match::Regex {
         target = with_dot(&target);
     }
     let from = read_match(kind, from)?;
@@ -79,10 +80,10 @@ fn read_match(kind: Match, from: &Token) -> Result<NameMatch> {
     let text = from.text.to_ascii_lowercase();
     Ok(match kind {
         Match::Exact => NameMatch::Exact(with_dot(&text)),
-        Match::Prefix => NameMatch::Prefix(text),
+        Match::Prefix => NameMatch::Prefix(with_dot(&text)),
         Match::Suffix => NameMatch::Suffix(with_dot(&text)),
         Match::Substring if text.is_empty() => return Err(from.unexpected("a part of a name")),
-        Match::Substring => NameMatch::Substring(text),
+        Match::Substring => NameMatch::Substring(with_dot(&text)),
         Match::Regex => NameMatch::Regex(from.regex()?),
     })
 }
