@@ -81,8 +81,8 @@ fn kubeadms_corefile_end_to_end() {
     assert_eq!(alias.len(), 2, "{alias:?}");
     assert_eq!(upstream.take().len(), 0, "the target of an alias comes from the cache too");
     let scope = r#"server="dns://:0",zone=".",view="""#;
-    let requests = format!("coredns_cache_hits_total{{server=\"dns://:0\",type=\"denial\"");
-    assert!(served.metric(&requests).unwrap() >= 4.0);
+    let hits = r#"coredns_cache_hits_total{server="dns://:0",type="denial""#;
+    assert!(served.metric(hits).unwrap() >= 4.0);
     let forwarded = format!("coredns_dns_responses_total{{{scope},rcode=\"NOERROR\",plugin=\"forward\"}}");
     assert_eq!(served.metric(&forwarded), Some(1.0), "{}", served.metrics.render());
 }
