@@ -21,6 +21,7 @@ use std::fmt::Write as _;
 
 pub use dns::{decode, dns, encode, zone};
 pub use faults::faults;
+pub(crate) use feed::node_object;
 pub use feed::{Feed, Known};
 pub use forwarding::{Tables, forwarding};
 pub use nft::{listing, nft};

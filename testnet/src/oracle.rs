@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! random ─► objects ─► question      a set of Services and slices from a seed, and what to ask about it
-//! node, packet                       a node of two wires, every packet put on them by hand and watched as it leaves
+//! site, node, packet                 a node of two wires, every packet put on them by hand and watched as it leaves
 //! api, kube_proxy                    an API of our own making and the program that watches it, in the node's namespace
 //! answer, recording                  what came of it, as text
+//! scenario                           the scenarios' packets, asked in the same way
 //! ```
 //!
 //! One node is enough: other nodes, their pods and the world outside are addresses behind its wires, so a set is asked
@@ -24,4 +25,5 @@ pub mod profile;
 pub mod question;
 mod random;
 pub mod recording;
+pub mod scenario;
 pub mod site;

@@ -134,7 +134,8 @@ impl Known {
     }
 }
 
-fn node_object(facts: &NodeFacts) -> Node {
+/// The Node object of a scenario's node.
+pub(crate) fn node_object(facts: &NodeFacts) -> Node {
     let mut node = Node::default();
     node.metadata.name = Some(facts.name.clone());
     let zone = facts.zone.iter().map(|zone| ("topology.kubernetes.io/zone".to_owned(), zone.clone()));

@@ -78,12 +78,10 @@ impl ObjectSet {
         }
     }
 
-    /// FNV-1a of the objects' text: equal only if the same generator made them.
+    /// Of the objects' text: equal only if the same generator made them.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let text: String = self.objects.iter().map(Value::to_string).collect();
-        text.bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        digest(&self.objects.iter().map(Value::to_string).collect::<String>())
     }
 
     /// The nodes on which endpoints of this address say that they run.
@@ -109,6 +107,12 @@ impl ObjectSet {
         let pods = first.filter(|ip| ip.starts_with("10.244.") || ip.starts_with("fd00:10:244:"));
         pods.filter_map(|ip| ip.parse().ok()).collect::<BTreeSet<_>>().into_iter().collect()
     }
+}
+
+/// FNV-1a.
+pub(super) fn digest(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn name(metadata: &ObjectMeta) -> ServiceName {

@@ -1,21 +1,7 @@
-//! Compares Sluice with kube-proxy: what a real one did with real packets, recorded in `tests/oracle/`, for hundreds of sets
-//! of objects and some ways to configure a node.
-//!
-//! ```text
-//! cargo test -p testnet --test kube_proxy                                      # Sluice against the recordings
-//! KUBE_PROXY=/path/to/kube-proxy cargo test -p testnet --test kube_proxy       # kube-proxy against the recordings
-//! UPDATE=1 KUBE_PROXY=… cargo test -p testnet --test kube_proxy                # records anew
-//! ORACLE_SET=17 cargo test -p testnet --test kube_proxy                        # one set, its objects are shown
-//! ORACLE_EVERY=1 cargo test -p testnet --test kube_proxy                       # every set in the kernel, not only some
-//! ```
-//!
-//! Where the answers differ, one of the reasons in [`deliberate`] must hold.
-
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+//! Generated sets of objects: what kube-proxy did with each question's packets, against Sluice's table and its rules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use dataplane::forwarding_table::{ForwardingTable, Outcome, Packet};
 use services::Model;
@@ -30,26 +16,19 @@ use testnet::oracle::question::{Question, Sender, questions};
 use testnet::oracle::recording::{Recorded, Recording};
 use testnet::oracle::site::Site;
 
-fn main() -> ExitCode {
-    if let Err(error) = pods::userns::enter() {
-        eprintln!("no user namespace: {error}");
-    }
-    let mut trials = Vec::new();
-    for profile in &PROFILES {
-        let name = profile.name;
-        trials.push(Trial::new(format!("table::{name}"), || done(table_agrees(profile))));
-        trials.push(Trial::new(format!("kernel::{name}"), || done(kernel_agrees(profile))));
-        trials.push(Trial::new(format!("kube_proxy::{name}"), || done(kube_proxy_agrees(profile))));
-    }
-    harness::run(trials)
-}
+use super::{done, program, recording, updates};
 
-fn done(differences: Vec<String>) -> harness::Outcome {
-    if differences.is_empty() {
-        return harness::Outcome::Passed;
-    }
-    let shown = differences.iter().take(60).cloned().collect::<Vec<_>>().join("\n");
-    harness::Outcome::Failed(format!("{} differences:\n{shown}", differences.len()))
+/// Three for each way to configure a node.
+pub(super) fn trials() -> Vec<Trial> {
+    let of = |profile: &'static Profile| {
+        let name = profile.name;
+        [
+            Trial::new(format!("table::{name}"), || done(table_agrees(profile))),
+            Trial::new(format!("kernel::{name}"), || done(kernel_agrees(profile))),
+            Trial::new(format!("kube_proxy::{name}"), || done(kube_proxy_agrees(profile))),
+        ]
+    };
+    PROFILES.iter().flat_map(of).collect()
 }
 
 /// A question that was answered in two ways.
@@ -180,12 +159,10 @@ fn judge(table: &ForwardingTable, question: &Question) -> Answer {
 
 /// kube-proxy does what was recorded, or is recorded.
 fn kube_proxy_agrees(profile: &Profile) -> Vec<String> {
-    let Some(program) = std::env::var_os("KUBE_PROXY").map(PathBuf::from) else {
-        harness::skip("set KUBE_PROXY to a kube-proxy to compare it with the recordings");
-    };
+    let program = program();
     let mut node = node(&profile.site());
     let mut proxy = KubeProxy::start(&program, &node).unwrap();
-    let update = std::env::var_os("UPDATE").is_some() && std::env::var_os("ORACLE_SET").is_none();
+    let update = updates() && std::env::var_os("ORACLE_SET").is_none();
     let recording = if update { Recording::default() } else { read(profile) };
     let (mut sets, mut differences) = (Vec::new(), Vec::new());
     for seed in chosen(profile) {
@@ -236,7 +213,7 @@ fn chosen(profile: &Profile) -> Vec<u64> {
 }
 
 fn file(profile: &Profile) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/oracle/{}.txt", profile.name))
+    recording(profile.name)
 }
 
 fn read(profile: &Profile) -> Recording {
