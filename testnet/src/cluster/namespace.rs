@@ -41,6 +41,16 @@ impl Namespace {
         Ok(Self { owner: owner.to_owned(), handle: Arc::new(handle) })
     }
 
+    /// The one in which the calling thread stands. `owner` is for messages.
+    ///
+    /// # Errors
+    /// No handle can be had.
+    pub fn current(owner: &str) -> Result<Self, Error> {
+        let handle = namespace::own_network();
+        let handle = handle.map_err(|source| Error::Namespace { owner: owner.to_owned(), source })?;
+        Ok(Self::of(owner.to_owned(), handle))
+    }
+
     /// One that exists.
     pub(super) fn of(owner: String, handle: OwnedFd) -> Self {
         Self { owner, handle: Arc::new(handle) }

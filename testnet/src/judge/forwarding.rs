@@ -1,11 +1,21 @@
 //! Judge of the stage `forwarding`: each node's table, its text and what it says of packets. No kernel is asked.
 
-use dataplane::forwarding_table::{self as table, ForwardingTable, Packet};
-use services::Changes;
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use dataplane::forwarding_table::{self as table, ForwardingTable, Packet, Pods};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use services::{Changes, Snapshot};
 
 use super::feed::Known;
 use super::{Feed, Report, Verdict};
-use crate::scenario::{Facts, NodeFacts, Outcome, PacketCase, Scenario, Source, Stage, Target};
+use crate::scenario::{DetectLocal, Facts, NodeFacts, Outcome, PacketCase, Scenario, Source, Stage, Target};
+
+/// Addresses that no packet comes from: it is known of both families that nobody there is a pod.
+const NOBODY: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::BROADCAST, 32)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
+];
 
 /// The forwarding tables of all nodes, kept by the same updates that an agent would make.
 #[derive(Debug)]
@@ -53,6 +63,22 @@ impl Tables {
         outcome
     }
 
+    /// The table with pods known by their addresses where a node knows them by interfaces, which a packet line does not
+    /// name. In the test bed those of a node's pods begin with `pod`, and no node has a bridge.
+    fn by_address<'a>(&self, table: &'a ForwardingTable, node: &NodeFacts) -> Cow<'a, ForwardingTable> {
+        let known: &[IpNet] = match &self.facts.detect_local {
+            DetectLocal::InterfaceNamePrefix(prefix) if "pod".starts_with(prefix.as_str()) => &node.pod_cidrs,
+            DetectLocal::InterfaceNamePrefix(_) | DetectLocal::BridgeInterface(_) => &NOBODY,
+            DetectLocal::Unknown | DetectLocal::ClusterCidr | DetectLocal::NodeCidr => {
+                return Cow::Borrowed(table);
+            }
+        };
+        let facts = table.facts().clone().recognising(Pods::Cidrs(known.iter().copied().collect()));
+        let mut table = table.clone();
+        table.set_facts(facts, &Snapshot::default());
+        Cow::Owned(table)
+    }
+
     fn judge_on(&self, node: &NodeFacts, case: &PacketCase) -> Option<Outcome> {
         let to = case.packet.destination;
         let own = case.packet.source.node(&self.facts)?;
@@ -62,7 +88,7 @@ impl Tables {
             Source::Node(_) if own.addresses.contains(&to.ip()) => to.ip(),
             Source::Node(_) => own.address_to(to.ip())?,
         };
-        let table = self.of(&node.name)?;
+        let table = &self.by_address(self.of(&node.name)?, node);
         let packet = Packet::new(source, case.packet.probe.protocol(), to);
         Some(match table.judge(&packet) {
             table::Outcome::Reject => Outcome::Reject,

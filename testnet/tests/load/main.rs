@@ -1,0 +1,114 @@
+//! Clients that never stop, while what they use is changed, and while its proxy is killed.
+//!
+//! No connection to a Service that always has a ready endpoint may fail, no connection that stands may break, and a UDP
+//! client that keeps its port may be without answers for a second at most. `SLUICE_LOAD=long` does ten times as much.
+
+mod agent;
+mod clients;
+mod lab;
+mod objects;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testnet::harness::{self, Outcome, Trial};
+use testnet::judge::Order;
+
+use lab::Lab;
+use objects::{Member, PODS};
+
+/// A test and its name.
+type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    if let Some(node) = std::env::var_os(agent::NODE) {
+        return agent::run(&node.to_string_lossy());
+    }
+    let trials: [Test; 4] = [
+        ("rolling_restart", rolling_restart),
+        ("scale_up_and_down", scale_up_and_down),
+        ("hundred_services_changed_a_second", hundred_services_changed_a_second),
+        ("proxies_killed_and_restarted", proxies_killed_and_restarted),
+    ];
+    let entered = pods::userns::enter().map_err(|error| error.to_string());
+    let trial = |(name, test): Test| {
+        let entered = entered.clone();
+        Trial::new(name, move || match entered {
+            Err(reason) => Outcome::Skipped(reason),
+            Ok(_) => {
+                test();
+                Outcome::Passed
+            }
+        })
+    };
+    harness::run(trials.into_iter().map(trial).collect())
+}
+
+/// How many times as much as in the short form.
+fn times() -> usize {
+    if std::env::var("SLUICE_LOAD").is_ok_and(|form| form == "long") { 10 } else { 1 }
+}
+
+/// Pod by pod, as a Deployment does it: a new one comes and gets ready, an old one terminates and goes.
+fn rolling_restart() {
+    let mut lab = Lab::start();
+    let load = lab.load();
+    let mut members: Vec<usize> = (0..PODS / 2).collect();
+    for round in 0..PODS * times() {
+        let (old, new) = (members.remove(0), (round + PODS / 2) % PODS);
+        let mut all = objects::ready(&members);
+        all.push(Member::ready(old));
+        lab.apply_and_wait(&[&all[..], &[Member::unready(new)]].concat());
+        lab.apply_and_wait(&[&all[..], &[Member::ready(new)]].concat());
+        members.push(new);
+        lab.apply_and_wait(&[&objects::ready(&members)[..], &[Member::terminating(old)]].concat());
+        lab.apply_and_wait(&objects::ready(&members));
+    }
+    load.finish("rolling restart");
+}
+
+fn scale_up_and_down() {
+    let mut lab = Lab::start();
+    let load = lab.load();
+    let mut order = Order::seeded(u64::from(std::process::id()));
+    for _ in 0..60 * times() {
+        let (first, count) = (order.below(PODS), 1 + order.below(PODS - 1));
+        let members: Vec<usize> = (first..first + count).map(|index| index % PODS).collect();
+        lab.apply_and_wait(&objects::ready(&members));
+    }
+    load.finish("scale up and down");
+}
+
+fn hundred_services_changed_a_second() {
+    let mut lab = Lab::start();
+    let load = lab.load();
+    let begun = Instant::now();
+    let changes = 300 * u32::try_from(times()).unwrap_or(1);
+    for change in 0..changes {
+        lab.change_other(change);
+        let due = Duration::from_millis(10) * (change + 1);
+        thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    let rate = f64::from(changes) / begun.elapsed().as_secs_f64();
+    load.finish(&format!("{rate:.0} services changed a second"));
+}
+
+/// Proxies that are processes of their own change the Service all the time, and are killed in the midst of it.
+fn proxies_killed_and_restarted() {
+    let mut lab = Lab::start();
+    let load = lab.load();
+    lab.drop_planes();
+    let mut order = Order::seeded(u64::from(std::process::id()));
+    let kills = 10 * times();
+    for _ in 0..kills {
+        let mut agents = lab.start_agents();
+        agents.iter_mut().for_each(agent::Agent::await_adoption);
+        thread::sleep(Duration::from_millis(u64::try_from(order.below(40)).unwrap_or(0)));
+        drop(agents);
+    }
+    lab.adopt();
+    lab.apply_and_wait(&objects::ready(&[0, 7]));
+    load.finish(&format!("{kills} kills of both proxies"));
+    assert_eq!(lab.verify(), 0, "elements that a later comparison repaired");
+}
