@@ -1,6 +1,7 @@
 //! The nftables plane: our one table per IP family, told and read over netlink.
 //!
 //! ```text
+//! affinity   names of what remembers clients
 //! rules      what the chains do, one function for each question
 //! set        the sets and maps that the rules look into
 //! message    tables, chains, rules, sets as netlink messages; element: what is in the sets
@@ -9,10 +10,11 @@
 //! ```
 //!
 //! The shape is flat: a change is a change of map elements. A rule exists only for each *number* of endpoints that
-//! some Service has. Both families have the same shape, described once by a [`Family`], and a table each: a set cannot
+//! some Service has, and for the endpoints of Services with session affinity. Both families have the same shape, described once by a [`Family`], and a table each: a set cannot
 //! hold both, and a kernel without one serves the other. A family's table is made when there is something for it to
 //! hold (a frontend, a service subnet, an answered port), and then stays. Nothing here decides when to write: that is [`crate::reconcile`]'s.
 
+mod affinity;
 mod element;
 mod expression;
 mod family;

@@ -87,6 +87,10 @@ impl<'a> Attributes<'a> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
+    pub(crate) fn u64(&self, kind: u16) -> Option<u64> {
+        Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
+    }
+
     pub(crate) fn u16(&self, kind: u16) -> Option<u16> {
         Some(u16::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }

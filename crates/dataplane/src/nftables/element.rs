@@ -8,6 +8,7 @@ use services::Protocol;
 use super::expression::Verdict;
 use super::family::{Family, put_address};
 use super::message::{DELSETELEM, Layout, NEWSETELEM, clip, comment, read_comment};
+use super::state::Client;
 use crate::forwarding_table::FrontendKey;
 use crate::netlink::{Attributes, Batch, CREATE, Writer};
 
@@ -18,6 +19,8 @@ pub(super) const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_FLAGS: u16 = 3;
+const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
+const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
 const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
@@ -38,6 +41,8 @@ pub(super) struct Element {
     value: Value,
     comment: Option<Box<str>>,
     interval_end: bool,
+    /// Timeout, and what is left of it, in milliseconds.
+    timeout: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +55,7 @@ enum Value {
 impl Element {
     /// An element of a set, or a map's element by its key alone, to be deleted.
     pub(super) fn key(key: Vec<u8>) -> Self {
-        Self { key, last: None, value: Value::Nothing, comment: None, interval_end: false }
+        Self { key, last: None, value: Value::Nothing, comment: None, interval_end: false, timeout: None }
     }
 
     /// A range of keys in a set of several parts.
@@ -61,6 +66,12 @@ impl Element {
     /// The first address behind an interval.
     pub(super) fn interval_end(key: Vec<u8>) -> Self {
         Self { interval_end: true, ..Self::key(key) }
+    }
+
+    /// A client of a set of clients.
+    pub(super) fn client(client: &Client) -> Self {
+        let timeout = Some((client.timeout, client.left));
+        Self { timeout, ..Self::key(address_key(client.address)) }
     }
 
     pub(super) fn verdict(key: Vec<u8>, verdict: Verdict) -> Self {
@@ -92,6 +103,10 @@ impl Element {
                 }
                 Value::Verdict(verdict) => element.nested(NFTA_SET_ELEM_DATA, |data| verdict.write(data)),
             }
+            if let Some((timeout, left)) = self.timeout {
+                element.attribute(NFTA_SET_ELEM_TIMEOUT, &timeout.to_be_bytes());
+                element.attribute(NFTA_SET_ELEM_EXPIRATION, &left.to_be_bytes());
+            }
             if let Some(text) = &self.comment {
                 element.attribute(NFTA_SET_ELEM_USERDATA, &comment(text));
             }
@@ -103,6 +118,14 @@ impl Layout {
     /// Adds elements, at most [`PER_MESSAGE`].
     pub(super) fn add_elements(&self, batch: &mut Batch, set: &str, elements: &[Element]) {
         self.elements(batch, NEWSETELEM, CREATE, set, elements);
+    }
+
+    /// Deletes all elements of a set.
+    pub(super) fn flush_set(&self, batch: &mut Batch, set: &str) {
+        batch.push(self.header(DELSETELEM, 0), format!("all elements of {set}"), |writer| {
+            writer.text(NFTA_SET_ELEM_LIST_TABLE, self.table);
+            writer.text(NFTA_SET_ELEM_LIST_SET, set);
+        });
     }
 
     /// Deletes elements, at most [`PER_MESSAGE`].
@@ -149,14 +172,14 @@ pub(super) fn endpoint_value(endpoint: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-/// `protocol . address . port . source`, from the first source of a subnet to its last.
-pub(super) fn source_range(key: &FrontendKey, subnet: &IpNet) -> Element {
+/// `protocol . address . port . source`, from the first source to the last.
+pub(super) fn source_range(key: &FrontendKey, (first, last): (IpAddr, IpAddr)) -> Element {
     let bound = |address| {
         let mut bytes = service_key(key);
         put_address(&mut bytes, address);
         bytes
     };
-    Element::range(bound(subnet.network()), bound(subnet.broadcast()))
+    Element::range(bound(first), bound(last))
 }
 
 /// An address alone.
@@ -202,6 +225,8 @@ pub(super) struct Found<'a> {
     pub(super) verdict: Option<Verdict>,
     pub(super) comment: Option<&'a str>,
     pub(super) interval_end: bool,
+    timeout: Option<u64>,
+    left: Option<u64>,
 }
 
 impl<'a> Found<'a> {
@@ -216,6 +241,8 @@ impl<'a> Found<'a> {
             verdict: parse_verdict(&data.nested(NFTA_DATA_VERDICT)),
             comment: element.get(NFTA_SET_ELEM_USERDATA).and_then(read_comment),
             interval_end: flags & NFT_SET_ELEM_INTERVAL_END != 0,
+            timeout: element.u64(NFTA_SET_ELEM_TIMEOUT),
+            left: element.u64(NFTA_SET_ELEM_EXPIRATION),
         })
     }
 
@@ -228,6 +255,12 @@ impl<'a> Found<'a> {
         };
         let (address, port) = socket_address(family, self.key.get(4..)?)?;
         Some(FrontendKey::new(protocol, address, port))
+    }
+
+    /// The client that an element of a set of clients is; one without a timeout is somebody's edit.
+    pub(super) fn client(&self, family: &Family) -> Option<Client> {
+        let left = self.left.filter(|left| *left > 0)?;
+        Some(Client { address: family.address(self.key)?, timeout: self.timeout?, left })
     }
 
     pub(super) fn number(&self, family: &Family) -> Option<u32> {

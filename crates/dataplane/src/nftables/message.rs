@@ -14,9 +14,11 @@ pub(super) const NEWCHAIN: u16 = 3;
 pub(super) const GETCHAIN: u16 = 4;
 pub(super) const NEWRULE: u16 = 6;
 pub(super) const GETRULE: u16 = 7;
+const DELCHAIN: u16 = 5;
 const DELRULE: u16 = 8;
 pub(super) const NEWSET: u16 = 9;
 pub(super) const GETSET: u16 = 10;
+pub(super) const DELSET: u16 = 11;
 pub(super) const NEWSETELEM: u16 = 12;
 pub(super) const GETSETELEM: u16 = 13;
 pub(super) const DELSETELEM: u16 = 14;
@@ -48,7 +50,7 @@ const UDATA_COMMENT: u8 = 0;
 const COMMENT_LIMIT: usize = 253;
 
 /// Version of the table's layout: chains, rules and sets. A table of another version is replaced as a whole.
-const LAYOUT_VERSION: u32 = 2;
+const LAYOUT_VERSION: u32 = 3;
 
 /// Where a table is and how it is kept.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +117,14 @@ impl Layout {
                 writer.attribute(NFTA_RULE_USERDATA, &comment(&rule.comment));
             });
         }
+    }
+
+    /// Removes a chain with its rules.
+    pub(super) fn delete_chain(&self, batch: &mut Batch, chain: &str) {
+        batch.push(self.header(DELCHAIN, 0), format!("chain {chain}"), |writer| {
+            writer.text(NFTA_CHAIN_TABLE, self.table);
+            writer.text(NFTA_CHAIN_NAME, chain);
+        });
     }
 
     /// Removes all rules of a chain.

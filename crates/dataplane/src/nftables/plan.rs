@@ -1,12 +1,14 @@
 //! From what the kernel holds to what a forwarding table wants, as the operations that lead there. Pure.
 
+mod affinity;
 mod frontends;
 mod members;
 
 use std::collections::BTreeSet;
 
+pub(super) use affinity::{AffinityPlan, Retired, StickyChain};
 pub(super) use frontends::FrontendPlan;
-pub(super) use members::{Members, Sets};
+pub(super) use members::{Members, Sets, Subnets};
 
 use super::family::Family;
 use super::message::{Chain, Layout};
@@ -27,6 +29,7 @@ pub(crate) struct Plan {
     pub(super) refilled_chains: Vec<Chain>,
     pub(super) frontends: Vec<FrontendPlan>,
     pub(super) sets: Sets,
+    pub(super) affinity: AffinityPlan,
 }
 
 impl Plan {
@@ -45,7 +48,7 @@ impl Plan {
         plan.delete_table = state.presence == Presence::Other;
         if is_of_use(layout.family, table, changes) {
             plan.make_table = true;
-            plan.contents(layout.family, &State::default(), table, None);
+            plan.contents(layout.family, &state.emptied(), table, None);
         }
         plan
     }
@@ -58,7 +61,7 @@ impl Plan {
         } else {
             plan.make_table = true;
             plan.delete_table = state.presence == Presence::Other;
-            plan.contents(layout.family, &State::default(), table, Some(part));
+            plan.contents(layout.family, &state.emptied(), table, Some(part));
         }
         plan
     }
@@ -76,6 +79,11 @@ impl Plan {
     /// True when there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// True when chains come that a map's elements may lead to.
+    pub(super) fn makes_chains(&self) -> bool {
+        !self.new_chains.is_empty() || self.affinity.chains.iter().any(|chain| !chain.exists)
     }
 
     /// True when there is no table yet, or another one is replaced.
@@ -103,8 +111,10 @@ impl Plan {
                 &all
             }
         };
-        let keys = touched.frontends.iter().filter(|key| family.contains(key.address));
-        self.frontends = keys.filter_map(|key| FrontendPlan::new(key, state, table.frontend(key))).collect();
+        let keys = || touched.frontends.iter().filter(|key| family.contains(key.address));
+        self.frontends =
+            keys().filter_map(|key| FrontendPlan::new(key, state, table.frontend(key))).collect();
+        self.affinity = AffinityPlan::new(family, state, table, keys(), &self.frontends, changes.is_none());
         self.sets = Sets::new(family, state, table, touched);
         if touched.facts {
             self.fixed_chains(family, state, table);
@@ -141,8 +151,8 @@ impl Plan {
         self.new_chains.extend(missing.map(|(list, count)| balance_chain(family, list, count)));
     }
 
-    /// Notes in `state` that the plan was carried out.
-    pub(crate) fn apply(self, state: &mut State) {
+    /// Notes in `state` that the plan was carried out, and whether the kernel let go what was to be retired.
+    pub(crate) fn apply(self, state: &mut State, retired: bool) {
         if self.delete_table {
             *state = State::default();
         }
@@ -156,6 +166,7 @@ impl Plan {
             plan.apply(state);
         }
         self.sets.apply(state);
+        self.affinity.apply(state, retired);
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
+use super::affinity;
 use super::element::{
     Found, NFTA_LIST_ELEM, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
 };
@@ -32,7 +33,7 @@ pub(crate) fn read(socket: &mut Socket, layout: &Layout) -> Result<State, Error>
     let mut reader = Reader { socket, layout };
     match reader.table()? {
         None => Ok(State::default()),
-        Some(table) if table.comment != Layout::comment() => Ok(State::other()),
+        Some(table) if table.comment != Layout::comment() => reader.to_be_replaced(),
         Some(_) => reader.contents(),
     }
 }
@@ -40,10 +41,11 @@ pub(crate) fn read(socket: &mut Socket, layout: &Layout) -> Result<State, Error>
 /// The table as it is, after becoming its owner where tables can be owned: no one else can change it from then on.
 /// One that cannot be owned because nobody ever did (it was made by hand) is to be replaced.
 pub(crate) fn take_over(socket: &mut Socket, layout: &Layout) -> Result<State, Error> {
-    let Some(table) = Reader { socket, layout }.table()? else { return Ok(State::default()) };
+    let mut reader = Reader { socket, layout };
+    let Some(table) = reader.table()? else { return Ok(State::default()) };
     if layout.owned {
         if table.flags & PERSIST == 0 {
-            return Ok(State::other());
+            return reader.to_be_replaced();
         }
         let mut batch = Batch::new(SUBSYSTEM);
         layout.new_table(&mut batch);
@@ -106,16 +108,32 @@ impl Reader<'_> {
     fn contents(&mut self) -> Result<State, Error> {
         let sets = self.sets()?;
         if !SETS.iter().all(|set| sets.get(set.name) == Some(&set.key_type(self.layout.family))) {
-            return Ok(State::other());
+            return self.to_be_replaced();
         }
-        let mut state = State { presence: Presence::Ours, chains: self.chains()?, ..State::default() };
+        let sets = sets.into_keys().filter(|name| affinity::is_set(name)).collect();
+        let mut state = State { presence: Presence::Ours, chains: self.chains()?, sets, ..State::default() };
         self.services(&mut state)?;
         for list in List::BOTH {
             self.endpoints(&mut state, list)?;
         }
         self.externals(&mut state)?;
         self.members(&mut state)?;
+        let routes: Vec<Route> =
+            state.frontends.values().flat_map(|held| held.routes().cloned().collect::<Vec<_>>()).collect();
+        routes.iter().for_each(|route| state.count(route, 1));
         Ok(state)
+    }
+
+    /// A table that is not as ours are now. Whom it remembers is kept, under the names that sets of clients have in
+    /// every layout.
+    fn to_be_replaced(&mut self) -> Result<State, Error> {
+        let family = self.layout.family;
+        let mut remembered = HashMap::new();
+        for (name, _) in self.sets()?.into_iter().filter(|(name, _)| affinity::is_set(name)) {
+            let clients = self.elements(&name, |element| element.client(family))?;
+            remembered.insert(name, clients);
+        }
+        Ok(State::other(remembered))
     }
 
     /// Names and key types of the table's sets.
@@ -222,8 +240,7 @@ impl Reader<'_> {
         self.each(state, MASQUERADED, |_, external| external.masqueraded = true)?;
         self.each(state, MASQUERADED_OWN, |_, external| external.masqueraded_own = true)?;
         self.each(state, SOURCES, |element, external| {
-            let range = element.sources(family);
-            external.sources.extend(range.into_iter().flat_map(|(first, last)| range_subnets(first, last)));
+            external.sources.extend(element.sources(family));
         })
     }
 
@@ -285,7 +302,7 @@ fn interval(start: IpAddr, behind: Option<IpAddr>) -> Vec<IpNet> {
 }
 
 /// The subnets of which a range consists: one, unless somebody else made it.
-fn range_subnets(first: IpAddr, last: IpAddr) -> Vec<IpNet> {
+pub(super) fn range_subnets(first: IpAddr, last: IpAddr) -> Vec<IpNet> {
     match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect(),
         (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect(),

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! raw       prerouting, output   does this node answer it itself?  (untracked)
-//! dstnat    prerouting, output   which service port is it for?     → n<k> | external | refuse | drop
-//!           external             who asks, and may he?             → n<k> | o<k> | refuse | drop
+//! dstnat    prerouting, output   which service port is it for?     → n<k> | sticky-… | external | refuse | drop
+//!           external             who asks, and may he?             → n<k> | o<k> | sticky-… | refuse | drop
+//!           sticky-…             has the client been here before?  → endpoint-…
 //!           n<k>, o<k>           which of its k endpoints?         → DNAT
+//!           endpoint-…           remember the client               → DNAT
 //! filter    forward, output      does it still go to a service address?  (drop)
 //! srcnat    postrouting          was it translated?                → translated
 //!           translated           must its answer pass this node?   (masquerade)
@@ -18,6 +20,7 @@ mod answered;
 mod circumstances;
 mod load;
 mod services;
+mod sticky;
 mod translated;
 
 use super::expression::{Expression, Verdict};
@@ -28,6 +31,7 @@ use super::set::SERVICE_CIDRS;
 pub(super) use circumstances::{Circumstances, FromPods};
 pub(crate) use services::List;
 pub(super) use services::balance_chain;
+pub(super) use sticky::{endpoint_chain, sticky_chain};
 
 /// The chain that refuses.
 pub(super) const REFUSE: &str = "refuse";

@@ -4,8 +4,8 @@
 //! (`libnftnl`'s udata); a key with a random number has no other readable form.
 
 use super::family::Family;
-use super::message::Layout;
-use crate::netlink::Writer;
+use super::message::{DELSET, Layout, NEWSET};
+use crate::netlink::{Batch, CREATE, Writer};
 
 /// Verdict of each service port: `protocol . address . port`. Those whose verdict depends on the client go to a
 /// chain that asks the following.
@@ -51,6 +51,15 @@ const NFT_SET_INTERVAL: u32 = 0x4;
 const NFT_SET_MAP: u32 = 0x8;
 const NFT_SET_CONCAT: u32 = 0x80;
 const NFTA_SET_DESC_CONCAT: u16 = 2;
+const NFTA_SET_DESC_SIZE: u16 = 1;
+const NFT_SET_TIMEOUT: u32 = 0x10;
+/// Rules add to it.
+const NFT_SET_EVAL: u32 = 0x20;
+/// What sets of clients are in messages about them; each has a name of its own.
+const CLIENTS: &str = "clients";
+/// Clients that one endpoint is remembered for at most: what the kernel takes when it is told nothing. Further ones are
+/// balanced anew with each connection.
+const MOST_CLIENTS: u32 = 65_535;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_FIELD_LEN: u16 = 1;
 /// `NFT_DATA_VERDICT` as a value's type.
@@ -202,6 +211,30 @@ impl Set {
             note_number(&mut notes, 6, 0);
         }
         notes
+    }
+}
+
+impl Layout {
+    /// Makes a set of client addresses, each of which leaves after the timeout that it was added with.
+    pub(super) fn new_clients(&self, batch: &mut Batch, name: &str, id: u32) {
+        let clients = set(CLIENTS, &[Part::Source]);
+        batch.push(self.header(NEWSET, CREATE), format!("set {name}"), |writer| {
+            writer.text(NFTA_SET_TABLE, self.table);
+            writer.text(NFTA_SET_NAME, name);
+            writer.u32(NFTA_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
+            writer.u32(NFTA_SET_KEY_TYPE, clients.key_type(self.family));
+            writer.u32(NFTA_SET_KEY_LEN, self.family.address_length);
+            writer.u32(NFTA_SET_ID, id);
+            writer.nested(NFTA_SET_DESC, |description| description.u32(NFTA_SET_DESC_SIZE, MOST_CLIENTS));
+            writer.attribute(NFTA_SET_USERDATA, &clients.notes(self.family));
+        });
+    }
+
+    pub(super) fn delete_set(&self, batch: &mut Batch, name: &str) {
+        batch.push(self.header(DELSET, 0), format!("set {name}"), |writer| {
+            writer.text(NFTA_SET_TABLE, self.table);
+            writer.text(NFTA_SET_NAME, name);
+        });
     }
 }
 

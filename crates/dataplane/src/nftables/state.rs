@@ -4,13 +4,15 @@ mod held;
 mod lines;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
 pub(super) use held::{External, Held, Numbered, Route, Service};
 pub(crate) use lines::lines;
 
+use super::affinity::{Sticky, listed};
+use super::plan::Retired;
 use super::rules::List;
 use crate::forwarding_table::FrontendKey;
 
@@ -38,12 +40,55 @@ pub(crate) struct State {
     pub(super) answered: HashSet<FrontendKey>,
     pub(super) service_cidrs: BTreeSet<IpNet>,
     pub(super) pods: BTreeSet<IpNet>,
+    /// Names of the sets of clients, see [`super::affinity`].
+    pub(super) sets: BTreeSet<String>,
+    /// How many routes lead to each sticky chain.
+    pub(super) users: HashMap<Sticky, i64>,
+    /// Chains and sets that nothing leads to, and that the kernel would not yet let go.
+    pub(super) retired: Retired,
+    /// Of a table that is to be replaced: whom its sets remember.
+    pub(super) remembered: HashMap<String, Vec<Client>>,
+}
+
+/// A client that a set remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(super) address: IpAddr,
+    /// For how long each new connection makes it remembered, in milliseconds.
+    pub(super) timeout: u64,
+    /// For how long it still is.
+    pub(super) left: u64,
 }
 
 impl State {
-    /// A table that is to be replaced; what is in it does not matter.
-    pub(super) fn other() -> Self {
-        Self { presence: Presence::Other, ..Self::default() }
+    /// A table that is to be replaced; of what is in it, only whom it remembers matters.
+    pub(super) fn other(remembered: HashMap<String, Vec<Client>>) -> Self {
+        Self { presence: Presence::Other, remembered, ..Self::default() }
+    }
+
+    /// What takes the place of a table that is replaced: nothing but whom it remembers.
+    pub(super) fn emptied(&self) -> Self {
+        Self { remembered: self.remembered.clone(), ..Self::default() }
+    }
+
+    /// Counts a route that comes (1) or goes (-1).
+    pub(super) fn count(&mut self, route: &Route, change: i64) {
+        let Route::Sticky(sticky) = route else { return };
+        let users = self.users.entry(sticky.clone()).or_default();
+        *users += change;
+        if *users <= 0 {
+            self.users.remove(sticky);
+        }
+    }
+
+    /// All endpoints that packets for a frontend may go to.
+    pub(super) fn endpoints(&self, held: &Held) -> BTreeSet<SocketAddr> {
+        let numbered = List::BOTH.into_iter().flat_map(|list| held.list(list)).flatten().copied();
+        let sticky = held.routes().filter_map(|route| match route {
+            Route::Sticky(sticky) => Some(listed(self.chains.get(&sticky.chain())?)),
+            _ => None,
+        });
+        numbered.chain(sticky.flatten()).collect()
     }
 
     /// True for a balance chain that is there.

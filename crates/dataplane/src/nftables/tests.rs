@@ -2,7 +2,8 @@
 //!
 //! They are compared as trees of attributes, without the set ids in lookups and element lists: nft gives both a set's name and its id
 //! within the transaction, and the kernel looks at the name first. Left out are what nft 1.0.6 cannot be told although it prints it (a
-//! key with the original port), and the rule of the source ranges, to which it adds a change of byte order of one byte.
+//! key with the original port), the rule of the source ranges, to which it adds a change of byte order of one byte, and the translation to
+//! one endpoint, to which it adds a flag that the kernel sets anyway.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,11 +11,12 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use services::Protocol;
 
+use super::affinity::Sticky;
 use super::element::{Element, Found, address_key, endpoint_key, endpoint_value, service_key, source_range};
 use super::expression::Verdict;
 use super::family::{Family, IPV4, IPV6};
 use super::message::{Layout, NEWSETELEM, SUBSYSTEM, read_comment};
-use super::rules::{Circumstances, FromPods, fixed_chains};
+use super::rules::{Circumstances, FromPods, endpoint_chain, fixed_chains, sticky_chain};
 use super::set::SETS;
 use crate::conntrack::Flow;
 use crate::forwarding_table::FrontendKey;
@@ -77,6 +79,7 @@ fn ours(family: &'static Family) -> Messages {
         }
     }
     elements(&layout, &mut batch);
+    sticky(&layout, &mut batch);
     let bytes = batch.finish().to_vec();
     let numbered = messages(&bytes).filter(|message| message.kind >> 8 == SUBSYSTEM);
     let titled = numbered.map(|message| {
@@ -117,28 +120,51 @@ fn elements(layout: &Layout, batch: &mut Batch) {
     let bounds = [Element::key(address_key(start)), Element::interval_end(address_key(end))];
     layout.add_elements(batch, "service-cidrs", &bounds);
     let sources = if layout.family.is_ipv4() { "192.0.2.0/24" } else { "2001:db8::/32" };
-    layout.add_elements(batch, "sources", &[source_range(&key, &sources.parse().unwrap())]);
+    let sources: ipnet::IpNet = sources.parse().unwrap();
+    layout.add_elements(batch, "sources", &[source_range(&key, (sources.network(), sources.broadcast()))]);
+}
+
+/// A list of three, of which nft's example has the first of each kind of rule.
+fn sticky(layout: &Layout, batch: &mut Batch) {
+    let of_chain = Sticky::of_chain("sticky-default/x/tcp/http").unwrap();
+    let hosts = if layout.family.is_ipv4() {
+        ["10.244.1.2", "10.244.1.3", "10.244.1.4"]
+    } else {
+        ["fd00:244::2", "fd00:244::3", "fd00:244::4"]
+    };
+    let endpoints = hosts.map(|host| SocketAddr::new(host.parse().unwrap(), 9898));
+    layout.new_clients(batch, &of_chain.group.set(endpoints[0]), 13);
+    let chain = endpoint_chain(layout.family, &of_chain.group, endpoints[0], Protocol::Tcp, 10_800);
+    for chain in [chain, sticky_chain(layout.family, &of_chain, &endpoints)] {
+        layout.new_chain(batch, &chain);
+        layout.new_rules(batch, &chain);
+    }
 }
 
 /// Attributes as indented lines of type and value. Their order means nothing, except in lists, whose members are all
 /// of one type.
 fn tree(bytes: &[u8]) -> String {
-    subtree(bytes, "", false)
+    subtree(bytes, "", None)
 }
 
-fn subtree(mut bytes: &[u8], indent: &str, lookup: bool) -> String {
-    let mut is_lookup = false;
+/// `set_id` is the attribute that is left out.
+fn subtree(mut bytes: &[u8], indent: &str, set_id: Option<u16>) -> String {
+    let mut inner_id = None;
     let mut lines: Vec<(u16, String)> = Vec::new();
     while let Some(header) = bytes.get(..4) {
         let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
         let kind = u16::from_ne_bytes([header[2], header[3]]);
         let value = &bytes[4..length];
-        is_lookup |= value == b"lookup\0";
+        match value {
+            b"lookup\0" => inner_id = Some(4),
+            b"dynset\0" => inner_id = Some(2),
+            _ => {}
+        }
         let number = kind & !NESTED;
         if kind & NESTED != 0 {
-            let inner = subtree(value, &format!("{indent}  "), is_lookup);
+            let inner = subtree(value, &format!("{indent}  "), inner_id);
             lines.push((number, format!("{indent}{number}:\n{inner}")));
-        } else if !(lookup && kind == 4) {
+        } else if set_id != Some(kind) {
             lines.push((number, format!("{indent}{number}: {}\n", hex(value))));
         }
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();

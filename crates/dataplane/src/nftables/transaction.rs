@@ -1,7 +1,7 @@
 //! Carries out a plan: one transaction, or several when one send cannot carry it.
 //!
-//! Order within and across transactions: structure, endpoints that come or are replaced, service ports with what
-//! belongs to them, addresses, endpoints that go. So a service port never counts more endpoints than there are, and
+//! Order within and across transactions: structure, what affinity needs, endpoints that come or are replaced, service ports with what
+//! belongs to them, addresses, endpoints that go, chains that nothing leads to. So a service port never counts more endpoints than there are, and
 //! between two transactions every service is whole, old or new. Chains that a running table lacks go in a transaction
 //! before: a packet walks the rules of the generation that it met first, but finds the maps' newest elements, and the
 //! chain that they lead to must not be empty for it.
@@ -10,12 +10,15 @@ use std::collections::BTreeMap;
 
 use super::element::{Element, PER_MESSAGE, address_key, hairpin_key, interval, service_key};
 use super::message::{Layout, SUBSYSTEM};
-use super::plan::{FrontendPlan, Members, Plan};
+use super::plan::{AffinityPlan, FrontendPlan, Members, Plan, Retired, StickyChain, Subnets};
 use super::set::{ANSWERED, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS, SETS};
 use crate::netlink::{Batch, Error, Socket};
 
 /// Frontends of which all elements but endpoints go in one transaction together.
 const FRONTENDS_PER_GROUP: usize = 128;
+
+/// Ids of sets of clients within a transaction; those of the fixed sets are lower.
+const FIRST_CLIENTS_ID: u32 = 1000;
 
 /// What was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) struct Sent {
     pub(crate) elements: usize,
     /// Bytes of them.
     pub(crate) bytes: usize,
+    /// The kernel did not let go yet of chains that nothing leads to.
+    pub(crate) busy: bool,
 }
 
 /// Tells the kernel a plan. On an error an unknown part of it may have taken effect: read back.
@@ -33,11 +38,16 @@ pub(crate) fn carry_out(socket: &mut Socket, layout: &Layout, plan: &Plan) -> Re
     let limit = socket.send_limit();
     let mut packer = Packer { socket, layout, batch: Batch::new(SUBSYSTEM), limit, sent: Sent::default() };
     packer.structure(plan)?;
+    packer.affinity(&plan.affinity)?;
+    if !plan.make_table && plan.makes_chains() {
+        packer.flush()?;
+    }
     packer.endpoints(&plan.frontends)?;
     packer.frontends(&plan.frontends)?;
     packer.sets(plan)?;
     packer.dropped(&plan.frontends)?;
     packer.flush()?;
+    packer.retire(&plan.affinity.retired)?;
     Ok(packer.sent)
 }
 
@@ -110,9 +120,51 @@ impl Packer<'_> {
     fn structure(&mut self, plan: &Plan) -> Result<(), Error> {
         let layout = self.layout;
         self.put(group(|batch| structure(layout, plan, batch)))?;
-        self.members(PODS, &plan.sets.pods, interval)?;
-        let led_to_later = !plan.make_table && !plan.new_chains.is_empty();
-        if led_to_later { self.flush() } else { Ok(()) }
+        self.subnets(PODS, &plan.sets.pods)
+    }
+
+    /// Sets of clients and the chains that ask them; each is of use only when the next is there.
+    fn affinity(&mut self, plan: &AffinityPlan) -> Result<(), Error> {
+        let layout = self.layout;
+        for (id, set) in (FIRST_CLIENTS_ID..).zip(&plan.new_sets) {
+            self.put(group(|batch| layout.new_clients(batch, &set.name, id)))?;
+            let clients: Vec<Element> = set.clients.iter().map(Element::client).collect();
+            for chunk in clients.chunks(PER_MESSAGE) {
+                self.put(group(|batch| layout.add_elements(batch, &set.name, chunk)))?;
+            }
+        }
+        for StickyChain { chain, exists } in &plan.chains {
+            self.put(group(|batch| {
+                if *exists {
+                    layout.flush_chain(batch, &chain.name);
+                } else {
+                    layout.new_chain(batch, chain);
+                }
+                layout.new_rules(batch, chain);
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what nothing leads to any more, in a transaction of its own: kernels before 6.2 hold a chain for a while
+    /// after the map's element that led there has gone, and then refuse.
+    fn retire(&mut self, retired: &Retired) -> Result<(), Error> {
+        if retired.is_empty() {
+            return Ok(());
+        }
+        let layout = self.layout;
+        let mut result = Ok(());
+        for chain in &retired.chains {
+            result = result.and_then(|()| self.put(group(|batch| layout.delete_chain(batch, chain))));
+        }
+        for set in &retired.sets {
+            result = result.and_then(|()| self.put(group(|batch| layout.delete_set(batch, set))));
+        }
+        match result.and_then(|()| self.flush()) {
+            Err(error) if error.errno() == Some(libc::EBUSY) => self.sent.busy = true,
+            result => return result,
+        }
+        Ok(())
     }
 
     /// Endpoints that come or are replaced. A replaced one's old and new value share a group.
@@ -151,20 +203,34 @@ impl Packer<'_> {
 
     fn sets(&mut self, plan: &Plan) -> Result<(), Error> {
         let sets = &plan.sets;
-        self.members(SERVICE_IPS, &sets.service_ips, |ip| vec![Element::key(address_key(*ip))])?;
-        self.members(HAIRPINS, &sets.hairpins, |ip| vec![Element::key(hairpin_key(*ip))])?;
-        self.members(ANSWERED, &sets.answered, |key| vec![Element::key(service_key(key))])?;
-        self.members(SERVICE_CIDRS, &sets.service_cidrs, interval)
+        self.members(SERVICE_IPS, &sets.service_ips, |ip| address_key(*ip))?;
+        self.members(HAIRPINS, &sets.hairpins, |ip| hairpin_key(*ip))?;
+        self.members(ANSWERED, &sets.answered, service_key)?;
+        self.subnets(SERVICE_CIDRS, &sets.service_cidrs)
+    }
+
+    /// There are few subnets: they go in one transaction.
+    fn subnets(&mut self, set: &'static str, subnets: &Subnets) -> Result<(), Error> {
+        let elements: Vec<Element> = subnets.added.iter().flat_map(interval).collect();
+        let layout = self.layout;
+        self.sent.elements += elements.len() + usize::from(subnets.flush);
+        self.put(group(|batch| {
+            if subnets.flush {
+                layout.flush_set(batch, set);
+            }
+            elements.chunks(PER_MESSAGE).for_each(|chunk| layout.add_elements(batch, set, chunk));
+        }))
     }
 
     fn members<T>(
         &mut self,
         set: &'static str,
         members: &Members<T>,
-        elements: impl Fn(&T) -> Vec<Element>,
+        key: impl Fn(&T) -> Vec<u8>,
     ) -> Result<(), Error> {
-        let removed: Vec<Element> = members.removed.iter().flat_map(&elements).collect();
-        let added: Vec<Element> = members.added.iter().flat_map(&elements).collect();
+        let element = |member: &T| Element::key(key(member));
+        let removed: Vec<Element> = members.removed.iter().map(element).collect();
+        let added: Vec<Element> = members.added.iter().map(element).collect();
         let layout = self.layout;
         self.sent.elements += removed.len() + added.len();
         for chunk in removed.chunks(PER_MESSAGE) {

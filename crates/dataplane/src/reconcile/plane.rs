@@ -126,7 +126,7 @@ impl Plane {
     ) -> Result<Sent, Error> {
         stale.extend(plan.stale().filter(|key| key.protocol == Protocol::Udp));
         let sent = self.carry_out(socket, &plan)?;
-        plan.apply(state);
+        plan.apply(state, !sent.busy);
         Ok(sent)
     }
 

@@ -39,6 +39,19 @@ pub(crate) fn nft_lists_the_table() {
             }),
             &[],
         );
+        apply(
+            &mut proxy,
+            "sticky",
+            &json!({
+                "type": "LoadBalancer",
+                "clusterIPs": ["10.96.1.5", "fd00:96::5"],
+                "externalTrafficPolicy": "Local",
+                "sessionAffinity": "ClientIP",
+                "ports": [{"name": "tcp", "port": 80}],
+            }),
+            &["198.51.100.9"],
+        );
+        proxy.endpoints_of_both("sticky", &["10.244.1.9", "10.244.2.9", "fd00:244:1::9"].map(str::to_owned));
         proxy.sync();
         proxy.assert_in_sync();
         let Some(listing) = output("nft", &["list", "ruleset"]) else {

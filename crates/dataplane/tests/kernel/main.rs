@@ -7,11 +7,13 @@ mod namespace;
 mod node;
 mod objects;
 
+mod affinity;
 mod conntrack;
 mod external;
 mod listing;
 mod load;
 mod monitor;
+mod property;
 mod refused;
 mod restart;
 mod trace;
@@ -22,6 +24,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     testnet::harness::run(testnet::trials![
+        affinity::a_client_comes_back_to_its_endpoint,
+        affinity::clients_are_spread_and_forgotten_in_time,
+        affinity::a_full_memory_still_balances,
+        affinity::another_layout_keeps_the_memory,
         external::a_policy_decides_who_serves_whom,
         external::source_ranges_bind_load_balancers_only,
         external::cluster_ips_are_masqueraded_as_told,
@@ -34,6 +40,7 @@ fn main() -> ExitCode {
         refused::a_bad_change_keeps_what_was_there,
         refused::many_bad_services_end_in_time,
         refused::a_refused_table_is_an_error,
+        property::what_is_read_back_is_what_was_wanted,
         restart::adopts_what_a_process_left,
         restart::a_second_owner_is_refused,
         restart::repairs_what_somebody_changed,

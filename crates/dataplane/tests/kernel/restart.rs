@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use dataplane::forwarding_table::ForwardingTable;
 use dataplane::nftables::{cleanup, probe};
 use dataplane::reconcile::{Reconciler, Synced, dump};
+use serde_json::json;
 use testnet::harness::skip;
 
 use crate::namespace::{isolated, output};
 use crate::node::{Pod, set_up};
-use crate::objects::Proxy;
+use crate::objects::{Proxy, apply, dual_stack_facts};
 
 /// Whether `nft` takes the script. Without one the test cannot run.
 pub(crate) fn nft(script: &str) -> bool {
@@ -23,7 +24,10 @@ pub(crate) fn nft(script: &str) -> bool {
 }
 
 fn two_services() -> Proxy {
-    let mut proxy = Proxy::open();
+    two_services_of(Proxy::open())
+}
+
+fn two_services_of(mut proxy: Proxy) -> Proxy {
     proxy.service("web", "10.96.1.1", 80);
     proxy.endpoints("web", &["10.244.1.2", "10.244.2.2", "10.244.2.3"]);
     proxy.service("empty", "10.96.1.2", 80);
@@ -71,8 +75,19 @@ pub(crate) fn a_second_owner_is_refused() {
 
 pub(crate) fn repairs_what_somebody_changed() {
     isolated("restart::repairs_what_somebody_changed", || {
-        let mut proxy = two_services();
+        let mut proxy = two_services_of(Proxy::with_facts(dual_stack_facts()));
+        let spec = json!({
+            "type": "LoadBalancer",
+            "clusterIPs": ["10.96.1.3", "fd00:96::3"],
+            "loadBalancerSourceRanges": ["192.0.2.0/24"],
+            "externalTrafficPolicy": "Local",
+            "sessionAffinity": "ClientIP",
+            "ports": [{"name": "tcp", "port": 80, "nodePort": 30080}],
+        });
+        apply(&mut proxy, "shop", &spec, &["198.51.100.7"]);
+        proxy.endpoints_of_both("shop", &["10.244.1.9", "10.244.2.9", "fd00:244:1::9"].map(str::to_owned));
         proxy.sync();
+        proxy.assert_in_sync();
         let Proxy { model, table, reconciler } = proxy;
         // Without its owner, anybody may edit the table.
         drop(reconciler);
@@ -86,13 +101,35 @@ pub(crate) fn repairs_what_somebody_changed() {
             "flush chain ip sluice nat-prerouting",
             "add rule ip sluice n3 drop",
             "flush set ip sluice service-cidrs; add element ip sluice service-cidrs { 10.0.0.0/8 }",
+            "flush map ip sluice inside",
+            "add element ip sluice outside { tcp . 10.96.1.1 . 80 : goto o1 }",
+            "add element ip sluice outside { tcp . 10.96.9.9 . 80 : drop }",
+            "flush set ip sluice sources",
+            "add element ip sluice sources { tcp . 198.51.100.7 . 80 . 0.0.0.0-1.2.3.4 }",
+            "add element ip sluice pods { 192.0.2.7-192.0.2.9 }",
+            "flush set ip sluice guarded",
+            "add element ip sluice masqueraded { tcp . 198.51.100.7 . 80 }",
+            "delete element ip sluice masqueraded-own { tcp . 172.18.0.2 . 30080 }",
+            "add element ip sluice endpoints-outside { tcp . 172.18.0.2 . 30080 . 0 : 10.9.9.9 . 1 }",
+            "flush set ip sluice pods",
+            "add element ip sluice pods { 192.0.2.0/24 }",
+            "flush chain ip sluice external",
+            "add rule ip sluice translated accept",
+            "flush chain ip sluice sticky-default/shop/tcp/tcp",
+            "add rule ip sluice sticky-default/shop/tcp/tcp/local drop",
+            "flush chain ip sluice endpoint-default/shop/tcp/tcp__10.244.2.9/9898",
+            "flush table ip6 sluice",
+            "delete table ip6 sluice",
+            "flush set ip6 sluice service-cidrs",
             "flush ruleset",
             "flush ruleset; add table ip sluice { comment \"sluice layout 0\"; }",
         ] {
             assert!(nft(edit), "{edit}");
+            assert_ne!(dump().unwrap(), table.lines(), "{edit} is seen");
             let mut reconciler = Reconciler::open().unwrap();
             let synced = reconciler.verify(&table).unwrap();
-            assert_eq!(synced.transactions, 1, "{edit}");
+            let families = if edit.starts_with("flush ruleset") { 2 } else { 1 };
+            assert_eq!(synced.transactions, families, "{edit}");
             assert_eq!(dump().unwrap(), table.lines(), "{edit}");
             assert_eq!(reconciler.verify(&table).unwrap(), Synced::default(), "{edit}");
         }

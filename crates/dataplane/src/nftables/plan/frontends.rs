@@ -1,5 +1,6 @@
 //! From what is held for a frontend to what shall be, as elements that come and go.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::forwarding_table::{Frontend, FrontendKey, Target};
@@ -26,7 +27,10 @@ impl FrontendPlan {
     pub(super) fn new(key: &FrontendKey, state: &State, frontend: Option<&Frontend>) -> Option<Self> {
         let nothing = Held::default();
         let held = state.frontends.get(key).unwrap_or(&nothing);
+        // Clients that are remembered are led to their endpoint by rules, not by numbers.
+        let numbered_lists = frontend.is_some_and(|frontend| frontend.affinity.is_none());
         let endpoints = |target: Option<&Target>, list| {
+            let target = target.filter(|_| numbered_lists);
             renumber(held.list(list), target.map(Target::endpoints).unwrap_or_default())
         };
         let outside = frontend.and_then(|frontend| frontend.outside.as_ref());
@@ -35,11 +39,15 @@ impl FrontendPlan {
             endpoints(outside, List::Outside),
         ];
         let [all, outside] = [0, 1].map(|list: usize| numbered(&numbers[list]));
-        let wanted = frontend.map(|frontend| Held::of(frontend, all, outside)).unwrap_or_default();
-        if *held == wanted {
+        let protocol = key.protocol;
+        let wanted = frontend.map(|frontend| Held::of(frontend, protocol, all, outside)).unwrap_or_default();
+        let before = state.endpoints(held);
+        let after: BTreeSet<SocketAddr> = frontend.into_iter().flat_map(Frontend::endpoints).collect();
+        if *held == wanted && before == after {
             return None;
         }
-        let stale = is_stale(held, frontend);
+        // Flows may be stale when an endpoint left, and when the first came: until then packets went elsewhere.
+        let stale = before.is_empty() || !before.is_subset(&after);
         Some(Self { key: *key, held: held.clone(), wanted, numbers, stale })
     }
 
@@ -87,11 +95,11 @@ impl FrontendPlan {
         self.member(GUARDED, held.guarded, wanted.guarded, changes);
         self.member(MASQUERADED, held.masqueraded, wanted.masqueraded, changes);
         self.member(MASQUERADED_OWN, held.masqueraded_own, wanted.masqueraded_own, changes);
-        for subnet in held.sources.difference(&wanted.sources) {
-            changes.remove(SOURCES, source_range(&self.key, subnet));
+        for range in held.sources.difference(&wanted.sources) {
+            changes.remove(SOURCES, source_range(&self.key, *range));
         }
-        for subnet in wanted.sources.difference(&held.sources) {
-            changes.add(SOURCES, source_range(&self.key, subnet));
+        for range in wanted.sources.difference(&held.sources) {
+            changes.add(SOURCES, source_range(&self.key, *range));
         }
     }
 
@@ -115,7 +123,15 @@ impl FrontendPlan {
         }
     }
 
+    /// Routes that go (-1) and come (1).
+    pub(super) fn route_changes(&self) -> impl Iterator<Item = (&Route, i64)> {
+        self.held.routes().map(|route| (route, -1)).chain(self.wanted.routes().map(|route| (route, 1)))
+    }
+
     pub(super) fn apply(self, state: &mut State) {
+        for (route, change) in self.route_changes() {
+            state.count(route, change);
+        }
         if self.wanted == Held::default() {
             state.frontends.remove(&self.key);
         } else {
@@ -126,13 +142,4 @@ impl FrontendPlan {
 
 fn numbered(numbers: &Renumbering) -> Numbered {
     numbers.order.iter().copied().map(Some).collect()
-}
-
-/// Flows may be stale when an endpoint left, and when the first came: until then packets went elsewhere.
-fn is_stale(held: &Held, frontend: Option<&Frontend>) -> bool {
-    let stays = |endpoint: &SocketAddr| {
-        frontend.is_some_and(|frontend| frontend.endpoints().any(|stays| stays == *endpoint))
-    };
-    let mut old = List::BOTH.into_iter().flat_map(|list| held.list(list)).flatten().peekable();
-    old.peek().is_none() || !old.all(stays)
 }

@@ -47,12 +47,30 @@ impl<T: Copy + Eq + Hash + Ord> Members<T> {
         }
         set.extend(self.added);
     }
+}
 
-    fn apply_sorted(self, set: &mut BTreeSet<T>) {
-        for member in self.removed {
-            set.remove(&member);
+/// Subnets that come, after all that are there have gone when one of them is not wanted: what somebody else put there
+/// may be no subnet at all, and is only known by the subnets that it covers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subnets {
+    pub(in crate::nftables) flush: bool,
+    pub(in crate::nftables) added: Vec<IpNet>,
+}
+
+impl Subnets {
+    fn between(family: &Family, held: &BTreeSet<IpNet>, wanted: Vec<IpNet>) -> Self {
+        let wanted: BTreeSet<IpNet> =
+            wanted.into_iter().filter(|subnet| family.contains(subnet.addr())).collect();
+        let flush = !held.is_subset(&wanted);
+        let added = wanted.into_iter().filter(|subnet| flush || !held.contains(subnet)).collect();
+        Self { flush, added }
+    }
+
+    fn apply(self, held: &mut BTreeSet<IpNet>) {
+        if self.flush {
+            held.clear();
         }
-        set.extend(self.added);
+        held.extend(self.added);
     }
 }
 
@@ -62,8 +80,8 @@ pub(crate) struct Sets {
     pub(in crate::nftables) service_ips: Members<IpAddr>,
     pub(in crate::nftables) hairpins: Members<IpAddr>,
     pub(in crate::nftables) answered: Members<FrontendKey>,
-    pub(in crate::nftables) service_cidrs: Members<IpNet>,
-    pub(in crate::nftables) pods: Members<IpNet>,
+    pub(in crate::nftables) service_cidrs: Subnets,
+    pub(in crate::nftables) pods: Subnets,
 }
 
 impl Sets {
@@ -101,25 +119,15 @@ impl Sets {
             |key| state.answered.contains(key),
             |key| facts.answered.contains(key),
         );
-        self.service_cidrs = subnets(family, &state.service_cidrs, facts.merged_cidrs());
-        self.pods = subnets(family, &state.pods, facts.merged_pods());
+        self.service_cidrs = Subnets::between(family, &state.service_cidrs, facts.merged_cidrs());
+        self.pods = Subnets::between(family, &state.pods, facts.merged_pods());
     }
 
     pub(super) fn apply(self, state: &mut State) {
         self.service_ips.apply(&mut state.service_ips);
         self.hairpins.apply(&mut state.hairpins);
         self.answered.apply(&mut state.answered);
-        self.service_cidrs.apply_sorted(&mut state.service_cidrs);
-        self.pods.apply_sorted(&mut state.pods);
+        self.service_cidrs.apply(&mut state.service_cidrs);
+        self.pods.apply(&mut state.pods);
     }
-}
-
-fn subnets(family: &Family, held: &BTreeSet<IpNet>, wanted: Vec<IpNet>) -> Members<IpNet> {
-    let wanted: BTreeSet<IpNet> = wanted.into_iter().collect();
-    let all: BTreeSet<IpNet> = held.union(&wanted).copied().collect();
-    Members::between(
-        all.into_iter().filter(|cidr| family.contains(cidr.addr())),
-        |cidr| held.contains(cidr),
-        |cidr| wanted.contains(cidr),
-    )
 }

@@ -1,12 +1,13 @@
 //! What the table holds for one frontend.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use services::{Protocol, TrafficPolicy};
 
 use crate::forwarding_table::{Frontend, Kind, Masquerade, Target, attributes};
+use crate::nftables::affinity::{Group, Sticky};
 use crate::nftables::expression::Verdict;
 use crate::nftables::message::clip;
 use crate::nftables::rules::{EXTERNAL, List, REFUSE};
@@ -19,6 +20,8 @@ pub(crate) type Numbered = Vec<Option<SocketAddr>>;
 pub(crate) enum Route {
     /// To the chain for this number of endpoints in a list.
     Balance(List, u32),
+    /// To the chain that knows where the client was before.
+    Sticky(Sticky),
     /// To the chain that asks where the client comes from.
     External,
     /// To the chain that refuses.
@@ -30,14 +33,21 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(in crate::nftables) fn of(target: &Target, list: List) -> Self {
-        match target {
+    fn of(frontend: &Frontend, protocol: Protocol, list: List) -> Option<Self> {
+        let (target, policy) = match list {
+            List::All => (&frontend.target, frontend.policy),
+            List::Outside => (frontend.outside.as_ref()?, TrafficPolicy::Local),
+        };
+        Some(match target {
+            Target::Balance(_) if frontend.affinity.is_some() => {
+                Self::Sticky(Sticky::new(Group::of(frontend, protocol), policy))
+            }
             Target::Balance(endpoints) => {
                 Self::Balance(list, u32::try_from(endpoints.len()).unwrap_or(u32::MAX))
             }
             Target::Refuse => Self::Refuse,
             Target::Drop => Self::Drop,
-        }
+        })
     }
 
     pub(in crate::nftables) fn parse(verdict: Option<Verdict>) -> Self {
@@ -46,7 +56,9 @@ impl Route {
             Some(Verdict::Goto(chain)) if chain == REFUSE => Self::Refuse,
             Some(Verdict::Goto(chain)) if chain == EXTERNAL => Self::External,
             Some(Verdict::Goto(chain)) => {
-                List::of_chain(&chain).map_or(Self::Unknown, |(list, count)| Self::Balance(list, count))
+                let balance = List::of_chain(&chain).map(|(list, count)| Self::Balance(list, count));
+                let sticky = || Sticky::of_chain(&chain).map(Self::Sticky);
+                balance.or_else(sticky).unwrap_or(Self::Unknown)
             }
             _ => Self::Unknown,
         }
@@ -55,6 +67,7 @@ impl Route {
     pub(in crate::nftables) fn verdict(&self) -> Verdict {
         match self {
             Self::Balance(list, count) => Verdict::Goto(list.chain_name(*count)),
+            Self::Sticky(sticky) => Verdict::Goto(sticky.chain()),
             Self::External => Verdict::Goto(EXTERNAL.to_owned()),
             Self::Refuse => Verdict::Goto(REFUSE.to_owned()),
             Self::Drop | Self::Unknown => Verdict::Drop,
@@ -71,9 +84,10 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn of(frontend: &Frontend) -> Self {
+    fn of(frontend: &Frontend, protocol: Protocol) -> Self {
         let external = frontend.outside.is_some() || !frontend.sources.is_empty();
-        let route = if external { Route::External } else { Route::of(&frontend.target, List::All) };
+        let plain = Route::of(frontend, protocol, List::All).filter(|_| !external);
+        let route = plain.unwrap_or(Route::External);
         let label = frontend.owner() + &attributes(frontend.kind, &[], frontend.affinity);
         Self { route, label: clip(&label).into() }
     }
@@ -118,7 +132,8 @@ pub(crate) struct External {
     /// Endpoints for connections from elsewhere.
     pub(in crate::nftables) endpoints: Numbered,
     pub(in crate::nftables) guarded: bool,
-    pub(in crate::nftables) sources: BTreeSet<IpNet>,
+    /// First and last address of each range: one that is no subnet is somebody's edit.
+    pub(in crate::nftables) sources: BTreeSet<(IpAddr, IpAddr)>,
     pub(in crate::nftables) masqueraded: bool,
     pub(in crate::nftables) masqueraded_own: bool,
 }
@@ -135,14 +150,14 @@ pub(in crate::nftables) static NOTHING: External = External {
 };
 
 impl External {
-    fn of(frontend: &Frontend, endpoints: Numbered) -> Self {
+    fn of(frontend: &Frontend, protocol: Protocol, endpoints: Numbered) -> Self {
         let decides = frontend.outside.is_some() || !frontend.sources.is_empty();
         Self {
-            inside: decides.then(|| Route::of(&frontend.target, List::All)),
-            outside: frontend.outside.as_ref().map(|target| Route::of(target, List::Outside)),
+            inside: Route::of(frontend, protocol, List::All).filter(|_| decides),
+            outside: Route::of(frontend, protocol, List::Outside),
             endpoints,
             guarded: !frontend.sources.is_empty(),
-            sources: frontend.sources.iter().copied().collect(),
+            sources: frontend.sources.iter().map(|subnet| (subnet.network(), subnet.broadcast())).collect(),
             masqueraded: frontend.masquerade() == Masquerade::Always,
             masqueraded_own: frontend.masquerade() == Masquerade::Own,
         }
@@ -164,9 +179,16 @@ impl External {
 
 impl Held {
     /// What shall be held for a frontend, with its endpoints numbered so.
-    pub(in crate::nftables) fn of(frontend: &Frontend, endpoints: Numbered, outside: Numbered) -> Self {
-        let external = Some(External::of(frontend, outside)).filter(|external| *external != NOTHING);
-        Self { service: Some(Service::of(frontend)), endpoints, external: external.map(Box::new) }
+    pub(in crate::nftables) fn of(
+        frontend: &Frontend,
+        protocol: Protocol,
+        endpoints: Numbered,
+        outside: Numbered,
+    ) -> Self {
+        let external =
+            Some(External::of(frontend, protocol, outside)).filter(|external| *external != NOTHING);
+        let service = Some(Service::of(frontend, protocol));
+        Self { service, endpoints, external: external.map(Box::new) }
     }
 
     pub(in crate::nftables) fn external(&self) -> &External {

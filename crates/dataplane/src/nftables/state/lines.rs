@@ -10,8 +10,13 @@ use super::{Presence, State};
 use crate::forwarding_table::{
     FrontendKey, Kind, NodeFacts, Pods, Target, attributes, fact_lines, line, targets,
 };
-use crate::nftables::family::Family;
-use crate::nftables::rules::{Circumstances, FromPods, List, balance_chain, fixed_chains};
+use crate::nftables::affinity::{Sticky, is_chain, listed};
+use crate::nftables::family::{Family, IPV4, IPV6};
+use crate::nftables::message::Chain;
+use crate::nftables::readback::range_subnets;
+use crate::nftables::rules::{
+    Circumstances, FromPods, List, balance_chain, endpoint_chain, fixed_chains, sticky_chain,
+};
 
 /// Both families' tables as one text; a family without a table says nothing.
 pub(crate) fn lines(tables: &[(&Family, State)]) -> Vec<String> {
@@ -57,13 +62,75 @@ impl State {
     fn entries(&self) -> BTreeMap<FrontendKey, String> {
         let mut entries = BTreeMap::new();
         for (key, held) in &self.frontends {
-            entries.extend(held.service.as_ref().map(|service| (*key, entry(key, held, service))));
+            entries.extend(held.service.as_ref().map(|service| (*key, self.entry(key, held, service))));
         }
         for key in &self.answered {
             let service = self.frontends.get(key).and_then(|held| held.service.as_ref());
             entries.insert(*key, line(key, service.map(Service::owner).unwrap_or_default(), &"local"));
         }
         entries
+    }
+
+    fn entry(&self, key: &FrontendKey, held: &Held, service: &Service) -> String {
+        let external = held.external();
+        let sources: Vec<_> =
+            external.sources.iter().flat_map(|(first, last)| range_subnets(*first, *last)).collect();
+        let owner = service.owner().to_owned() + &attributes(service.kind(), &sources, service.affinity());
+        if let Some(fault) = fault(held, service) {
+            return line(key, &owner, &Outcome::Fault(fault));
+        }
+        let (target, outside) = match &service.route {
+            Route::External => (external.inside.as_ref(), external.outside.as_ref()),
+            route => (Some(route), None),
+        };
+        let target = target.map_or(Outcome::Fault("leads nowhere".to_owned()), |route| {
+            self.outcome(key, held, service, route)
+        });
+        line(
+            key,
+            &owner,
+            &targets(&target, outside.map(|route| self.outcome(key, held, service, route)).as_ref()),
+        )
+    }
+
+    fn outcome(&self, key: &FrontendKey, held: &Held, service: &Service, route: &Route) -> Outcome {
+        match (route, service.affinity()) {
+            (Route::Refuse, _) => Outcome::Target(Target::Refuse),
+            (Route::Drop, _) => Outcome::Target(Target::Drop),
+            (Route::External, _) => Outcome::Fault("it asks for the client twice".to_owned()),
+            (Route::Unknown, _) => Outcome::Fault("a chain that is not ours".to_owned()),
+            (Route::Balance(list, count), None) => Outcome::of_list(held.list(*list), *count),
+            (Route::Sticky(sticky), Some(timeout)) => self.remembering(key, sticky, timeout.as_secs()),
+            (Route::Balance(..), Some(_)) => Outcome::Fault("its clients are not remembered".to_owned()),
+            (Route::Sticky(_), None) => Outcome::Fault("its clients are remembered".to_owned()),
+        }
+    }
+
+    /// The endpoints of a sticky chain, when all that belongs to it is there.
+    fn remembering(&self, key: &FrontendKey, sticky: &Sticky, seconds: u64) -> Outcome {
+        let family = if key.address.is_ipv4() { &IPV4 } else { &IPV6 };
+        let endpoints = self.chains.get(&sticky.chain()).map(|comments| listed(comments)).unwrap_or_default();
+        let chains = endpoints
+            .iter()
+            .map(|endpoint| endpoint_chain(family, &sticky.group, *endpoint, key.protocol, seconds))
+            .chain([sticky_chain(family, sticky, &endpoints)]);
+        if let Some(chain) = chains.filter(|chain| self.differs(chain)).last() {
+            return Outcome::Fault(format!("chain {} has other rules", chain.name));
+        }
+        if let Some(endpoint) =
+            endpoints.iter().find(|endpoint| !self.sets.contains(&sticky.group.set(**endpoint)))
+        {
+            return Outcome::Fault(format!("no clients are remembered for {endpoint}"));
+        }
+        if endpoints.is_empty() {
+            return Outcome::Fault(format!("chain {} has no endpoints", sticky.chain()));
+        }
+        Outcome::Target(Target::Balance(endpoints.into()))
+    }
+
+    fn differs(&self, chain: &Chain) -> bool {
+        let comments = chain.rules.iter().map(|rule| &rule.comment);
+        self.chains.get(&chain.name).is_none_or(|found| !comments.eq(found))
     }
 
     fn facts(&self) -> NodeFacts {
@@ -119,7 +186,22 @@ impl State {
                 || (held.service.is_none() && held.external.is_some())
         };
         let keys = self.frontends.iter().filter(|(_, held)| unused(held)).map(|(key, _)| key);
-        keys.map(|key| format!("fault: elements for {key} that nothing leads to")).collect()
+        let elements = keys.map(|key| format!("fault: elements for {key} that nothing leads to"));
+        let used: HashSet<String> = self.users.keys().flat_map(|sticky| self.names(sticky)).collect();
+        let chains = self.chains.keys().filter(|name| is_chain(name) && !used.contains(*name));
+        let chains = chains.map(|name| format!("fault: chain {name} that nothing leads to"));
+        let sets = self.sets.iter().filter(|name| !used.contains(*name));
+        let sets = sets.map(|name| format!("fault: set {name} that nothing asks"));
+        elements.chain(chains).chain(sets).collect()
+    }
+
+    /// Chains and sets of a list.
+    fn names(&self, sticky: &Sticky) -> Vec<String> {
+        let endpoints = self.chains.get(&sticky.chain()).map(|comments| listed(comments)).unwrap_or_default();
+        let group = &sticky.group;
+        let theirs =
+            endpoints.into_iter().flat_map(|endpoint| [group.endpoint_chain(endpoint), group.set(endpoint)]);
+        theirs.chain([sticky.chain()]).collect()
     }
 
     /// Chains that differ from what ours do.
@@ -135,28 +217,9 @@ impl State {
             })
             .collect();
         wanted.extend(routes.into_iter().map(|(list, count)| balance_chain(family, list, count)));
-        let differs = |chain: &crate::nftables::message::Chain| {
-            let comments = chain.rules.iter().map(|rule| &rule.comment);
-            self.chains.get(&chain.name).is_none_or(|found| !comments.eq(found))
-        };
-        let faulty = wanted.iter().filter(|chain| differs(chain));
+        let faulty = wanted.iter().filter(|chain| self.differs(chain));
         faulty.map(|chain| format!("fault: chain {} of {family} has other rules", chain.name)).collect()
     }
-}
-
-fn entry(key: &FrontendKey, held: &Held, service: &Service) -> String {
-    let external = held.external();
-    let sources: Vec<_> = external.sources.iter().copied().collect();
-    let owner = service.owner().to_owned() + &attributes(service.kind(), &sources, service.affinity());
-    if let Some(fault) = fault(held, service) {
-        return line(key, &owner, &Outcome::Fault(fault));
-    }
-    let (target, outside) = match &service.route {
-        Route::External => (external.inside.as_ref(), external.outside.as_ref()),
-        route => (Some(route), None),
-    };
-    let target = target.map_or(Outcome::Fault("leads nowhere".to_owned()), |route| Outcome::of(held, route));
-    line(key, &owner, &targets(&target, outside.map(|route| Outcome::of(held, route)).as_ref()))
 }
 
 /// What contradicts itself in the elements of one frontend.
@@ -185,16 +248,6 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(held: &Held, route: &Route) -> Self {
-        match route {
-            Route::Refuse => Self::Target(Target::Refuse),
-            Route::Drop => Self::Target(Target::Drop),
-            Route::External => Self::Fault("it asks for the client twice".to_owned()),
-            Route::Unknown => Self::Fault("a chain that is not ours".to_owned()),
-            Route::Balance(list, count) => Self::of_list(held.list(*list), *count),
-        }
-    }
-
     fn of_list(endpoints: &[Option<SocketAddr>], count: u32) -> Self {
         let mut found: Vec<SocketAddr> = endpoints.iter().take(count as usize).flatten().copied().collect();
         found.sort_unstable();
