@@ -91,7 +91,10 @@ impl PacketTrace {
         drop(self.mark);
         let Some(first) = events.first().map(|event| event.packet) else { return Ok(Vec::new()) };
         let comments = comments().map_err(Error::Rules)?;
-        let ours = events.into_iter().filter(|event| event.packet == first && event.table != mark::TABLE);
+        // The kernel tells the end of a base chain twice; the first time it says nothing.
+        let ours = events
+            .into_iter()
+            .filter(|event| event.packet == first && event.table != mark::TABLE && !event.is_empty());
         Ok(ours.map(|event| event.step(&comments)).collect())
     }
 

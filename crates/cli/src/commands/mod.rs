@@ -41,7 +41,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::Subcommand;
 
 pub(crate) use connect::ConnectFlags;
-use failure::Failure;
+pub(crate) use failure::Failure;
 
 /// One of kubectl's verbs.
 #[derive(Debug, Subcommand)]

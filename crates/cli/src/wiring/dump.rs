@@ -1,16 +1,12 @@
 //! `sluice dump`: the state of one stage of a live node, in the text format of the scenarios.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::agent::HEALTHZ_PORT as PORT;
-use super::{enter, maybe_empty_path};
+use super::{agent::status_client, enter, maybe_empty_path};
 
 /// Arguments of `sluice dump`.
 #[derive(Debug, clap::Args)]
@@ -41,9 +37,6 @@ pub(crate) enum Stage {
     Conntrack,
 }
 
-/// How long the agent may take; a dump of 10,000 services takes a fraction of a second.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Runs the command.
 #[allow(clippy::print_stdout, reason = "what the command is asked to say")]
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -51,10 +44,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         enter::node(args.kubeconfig.as_deref(), &node)?;
     }
     let stage = args.stage.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    let (ok, body) = ask(&format!("/dump/{stage}"))?;
-    if !ok {
-        bail!("{}", body.trim());
-    }
+    let body = status_client::ask(&format!("/dump/{stage}"))?;
     let mut out = std::io::stdout();
     // A reader that has seen enough (`| head`) is no error.
     let _ = out.write_all(body.as_bytes());
@@ -67,22 +57,8 @@ fn node(args: &Args) -> anyhow::Result<Option<String>> {
     if args.node.is_some() {
         return Ok(args.node.clone());
     }
-    if TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).is_ok() {
+    if status_client::answers() {
         return Ok(None);
     }
     Ok(enter::cluster(args.kubeconfig.as_deref()).ok().and_then(|record| record.nodes.into_keys().next()))
-}
-
-/// One HTTP/1.0 request: whether the status is 200, and the body.
-fn ask(path: &str) -> anyhow::Result<(bool, String)> {
-    let address = (Ipv4Addr::LOCALHOST, PORT);
-    let mut stream = TcpStream::connect(address).with_context(|| {
-        format!("no agent answers on 127.0.0.1:{PORT}; name a node with --node, or start `sluice agent`")
-    })?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").context("asking the agent")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).context("reading the agent's answer")?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the agent's answer breaks off")?;
-    Ok((head.split(' ').nth(1) == Some("200"), body.to_owned()))
 }

@@ -24,7 +24,9 @@ mod logging;
 pub(crate) mod node;
 mod privileges;
 pub(crate) mod proxy;
+mod route;
 mod stop_signals;
+pub(crate) mod trace;
 pub(crate) mod up;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -53,6 +55,11 @@ pub(crate) enum Command {
     Cleanup(cleanup::Args),
     /// Print the state of a stage of a live node
     Dump(dump::Args),
+    /// Tell step by step what becomes of a connection, and why
+    Trace(Box<trace::Args>),
+    /// Be the node's side of a trace, for the question on standard input
+    #[command(hide = true)]
+    TraceOnNode,
 }
 
 /// Runs a command and reports its error, `error: cause: deeper cause`, with exit code 1.
@@ -67,6 +74,8 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Cleanup(args) => cleanup::run(args),
         Command::Dump(args) => dump::run(args),
+        Command::Trace(args) => trace::run(&args),
+        Command::TraceOnNode => trace::run_on_node(),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");

@@ -8,6 +8,7 @@ mod faults;
 mod kubectl;
 mod lifecycle;
 mod program;
+mod trace;
 mod workloads;
 
 use std::process::ExitCode;
@@ -21,5 +22,6 @@ fn main() -> ExitCode {
     trials.extend(lifecycle::trials());
     trials.extend(workloads::trials());
     trials.extend(faults::trials());
+    trials.extend(trace::trials());
     harness::run(trials)
 }

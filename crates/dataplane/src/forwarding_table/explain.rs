@@ -68,6 +68,8 @@ pub struct EndpointReason {
     pub zone: Option<Arc<str>>,
     /// Its pod.
     pub pod: Option<Arc<str>>,
+    /// It is on its way out.
+    pub terminating: bool,
     /// In how many slices it is listed; it counts once, in its best condition.
     pub listed: usize,
     /// Why it is in or out.
@@ -227,6 +229,7 @@ fn reason(state: &ServiceState, address: IpAddr, standing: Standing) -> Endpoint
         node: first(|endpoint| &endpoint.node),
         zone: first(|endpoint| &endpoint.zone),
         pod: first(|endpoint| &endpoint.pod),
+        terminating: listings().all(|endpoint| endpoint.terminating),
         listed: listings().count(),
         standing,
         masquerade: None,

@@ -130,6 +130,11 @@ impl Event {
         })
     }
 
+    /// No rule, and nothing decided.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rule.is_none() && self.verdict == Verdict::Continue && self.headers.is_none()
+    }
+
     pub(super) fn step(self, comments: &Comments) -> Step {
         let unnamed = |handle: u64| format!("rule {handle}");
         let rule = self.rule.map(|handle| {

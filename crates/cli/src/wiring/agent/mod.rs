@@ -14,6 +14,7 @@ mod command;
 pub(crate) mod corefile;
 pub(crate) mod endpoints;
 mod events;
+pub(crate) mod explanation;
 mod feed;
 mod guard;
 mod health;
@@ -32,6 +33,7 @@ mod service_health;
 mod slot;
 pub(crate) mod stages;
 pub(crate) mod status;
+pub(crate) mod status_client;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, bail};
+use dataplane::forwarding_table::Packet;
 use services::Snapshot;
 
+use super::explanation::{Delivery, NameAnswer, NodeSelf};
 use super::metrics;
 use super::names::Dns;
 use super::proxy::Plane;
@@ -78,6 +80,28 @@ impl Stages {
             }
         };
         Ok(lines.into_iter().map(|line| line + "\n").collect())
+    }
+
+    /// Which node this is, and what it answers itself.
+    pub(crate) fn node(&self) -> NodeSelf {
+        let zone = self.dns.get().and_then(|dns| dns.with(|instance| instance.zone()));
+        let plane = self.plane.get().map(|plane| plane.lock().unwrap_or_else(PoisonError::into_inner));
+        NodeSelf::of(plane.as_ref().map(|plane| plane.table.facts()), zone.as_deref())
+    }
+
+    /// What becomes of a packet here, and why.
+    pub(crate) fn explain(&self, packet: &Packet) -> anyhow::Result<Delivery> {
+        let plane = self.plane()?.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both are set under the plane's lock, so they belong together.
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Delivery::of(&plane.table, &snapshot, packet))
+    }
+
+    /// What the zone says to a name.
+    pub(crate) fn resolve(&self, name: &str, kind: &str) -> anyhow::Result<NameAnswer> {
+        let dns = self.dns.get().context("this agent does not answer names")?;
+        let zone = dns.with(|instance| instance.zone()).context("this agent serves no cluster's names")?;
+        NameAnswer::from_zone(&zone, name, kind)
     }
 
     /// What `/metrics` tells of the table and of what was written for it.

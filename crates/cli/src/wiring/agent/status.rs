@@ -1,11 +1,14 @@
 //! What a running agent tells on port 10256: kube-proxy's `/healthz` and `/livez`, `/readyz`, and to the node itself
-//! `/dump/STAGE` in the text format of the scenarios and DNS's `/metrics`. `sluice dump` asks on 127.0.0.1; in the embedded cluster it enters
-//! the node's namespace first.
+//! `/dump/STAGE` in the text format of the scenarios, `/trace/QUESTION` as JSON and DNS's `/metrics`. `sluice dump` and
+//! `sluice trace` ask on 127.0.0.1; in the embedded cluster they enter the node's namespace first.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
+use dataplane::forwarding_table::Packet;
 use http::StatusCode;
+use services::Protocol;
 
 use super::HEALTHZ_PORT;
 use super::health::Verdict;
@@ -42,11 +45,12 @@ pub(crate) fn routes(stages: Arc<Stages>, observed: Option<Arc<Observed>>) -> Ro
         ("/metrics", _) if from.is_loopback() => {
             response(StatusCode::OK, super::metrics::CONTENT_TYPE, stages.dns_metrics())
         }
-        (path, _) => match path.strip_prefix("/dump/") {
-            Some(stage) => dump(stage, from, &stages),
-            None => text(
+        (path, _) => match (path.strip_prefix("/dump/"), path.strip_prefix("/trace/")) {
+            (Some(stage), _) => dump(stage, from, &stages),
+            (_, Some(question)) => trace(question, from, &stages),
+            _ => text(
                 StatusCode::NOT_FOUND,
-                "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE and DNS's /metrics\n",
+                "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE, /trace/QUESTION and DNS's /metrics\n",
             ),
         },
     })
@@ -66,6 +70,32 @@ fn dump(stage: &str, from: IpAddr, stages: &Stages) -> Response {
         Ok(body) => text(StatusCode::OK, body),
         Err(error) => text(StatusCode::NOT_FOUND, format!("{error:#}\n")),
     }
+}
+
+/// What becomes of a packet or name here; for the node itself, as a dump.
+fn trace(question: &str, from: IpAddr, stages: &Stages) -> Response {
+    if !from.is_loopback() {
+        return text(StatusCode::FORBIDDEN, "traces are for the node itself, on 127.0.0.1\n");
+    }
+    match answer(question, stages) {
+        Ok(json) => response(StatusCode::OK, "application/json", json),
+        Err(error) => text(StatusCode::NOT_FOUND, format!("{error:#}\n")),
+    }
+}
+
+/// `node`, `name/NAME/TYPE`, and `packet/SENDER/PROTOCOL/ADDRESS/PORT`.
+fn answer(question: &str, stages: &Stages) -> anyhow::Result<String> {
+    let words: Vec<&str> = question.split('/').collect();
+    Ok(match words[..] {
+        ["node"] => serde_json::to_string(&stages.node())?,
+        ["name", name, kind] => serde_json::to_string(&stages.resolve(name, kind)?)?,
+        ["packet", sender, protocol, address, port] => {
+            let protocol = Protocol::parse(&protocol.to_uppercase()).context("tcp, udp or sctp")?;
+            let destination = SocketAddr::new(address.parse()?, port.parse()?);
+            serde_json::to_string(&stages.explain(&Packet::new(sender.parse()?, protocol, destination))?)?
+        }
+        _ => bail!("there are node, name/NAME/TYPE and packet/SENDER/PROTOCOL/ADDRESS/PORT"),
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::claims::{Claim, Claims};
 use super::screen::Screen;
 use super::shell::{Shell, Typed};
 use super::{Facts, outside, tracked, under_load};
+use crate::wiring::route;
 
 /// Longest wait for anything in the lab.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -228,7 +229,7 @@ impl Lab {
 
     fn outside(&mut self, vip: Ipv4Addr) -> anyhow::Result<()> {
         self.screen.heading("Only the cluster reaches the address");
-        let route = outside::route_from_here(vip)?;
+        let route = route::from_here(vip.into())?;
         self.screen
             .note(&format!("the host itself would send it {route}, away from the cluster; nothing is sent"));
         let right = !route.contains("sluice");
