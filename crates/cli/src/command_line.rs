@@ -130,6 +130,7 @@ Against that cluster, or any other (kubectl's flags and output):
   sluice get service,endpoints -l app=podinfo
   sluice run nginx --image=nginx
   sluice exec -it nginx -- sh
+  sluice trace nginx podinfo:80       why a connection works, or does not
 
 `sluice --help` lists every command.";
 

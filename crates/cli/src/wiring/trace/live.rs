@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The kernel's messages about a packet come at once.
 const SILENCE: Duration = Duration::from_millis(60);
 const DNS_PORT: u16 = 53;
+/// No process on a machine is further below the first one.
+const DEPTH_MAX: usize = 256;
 /// Flows of one address and port that are looked at for ours.
 const FLOWS_MAX: usize = 100_000;
 
@@ -34,8 +36,10 @@ const FLOWS_MAX: usize = 100_000;
 pub(crate) struct Attempt {
     pub(crate) protocol: Protocol,
     pub(crate) sender: IpAddr,
-    /// The sender is in a namespace of its own, below this one.
+    /// The sender is in a network namespace of its own.
     pub(crate) is_pod: bool,
+    /// The process of the node, when it is one of a cluster on this machine: other clusters have pods of the same address.
+    pub(crate) node_process: Option<u32>,
     pub(crate) destination: SocketAddr,
 }
 
@@ -90,7 +94,7 @@ fn path_step(step: Step) -> PathStep {
 /// only the making happens there.
 fn open(attempt: Attempt) -> anyhow::Result<OwnedFd> {
     let opened = if attempt.is_pod {
-        let namespace = namespace_with(attempt.sender)?;
+        let namespace = namespace_with(attempt.sender, attempt.node_process)?;
         pods::namespace::on_own_thread(move || {
             pods::namespace::enter_network(namespace.as_fd())?;
             Ok::<_, anyhow::Error>(bound(attempt)?)
@@ -109,14 +113,15 @@ fn bound(attempt: Attempt) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The network namespace, of any process that we may look at, that has this address.
-fn namespace_with(address: IpAddr) -> anyhow::Result<File> {
+/// The network namespace with this address, of a process that we may look at; one below the node's process, if that is
+/// known.
+fn namespace_with(address: IpAddr, node_process: Option<u32>) -> anyhow::Result<File> {
     let own = std::fs::read_link("/proc/self/ns/net").context("reading /proc/self/ns/net")?;
     let mut seen = std::collections::HashSet::from([own]);
     let entries = std::fs::read_dir("/proc").context("reading /proc")?;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    for pid in names.filter(|name| name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())) {
-        let path = format!("/proc/{}/ns/net", pid.to_string_lossy());
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in pids.filter(|pid| node_process.is_none_or(|node| descends(*pid, node))) {
+        let path = format!("/proc/{pid}/ns/net");
         let is_new = std::fs::read_link(&path).is_ok_and(|link| seen.insert(link));
         let Some(namespace) = is_new.then(|| File::open(&path).ok()).flatten() else { continue };
         if has_address(&namespace, address) {
@@ -126,6 +131,16 @@ fn namespace_with(address: IpAddr) -> anyhow::Result<File> {
     Err(anyhow!(
         "no process of the pod with the address {address} is found here: --live needs root, and a running container"
     ))
+}
+
+/// True for the process itself and what it has started.
+fn descends(pid: u32, ancestor: u32) -> bool {
+    let parent = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the command in parentheses and may hold anything: count from its end.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    std::iter::successors(Some(pid), parent).take(DEPTH_MAX).any(|pid| pid == ancestor)
 }
 
 fn has_address(namespace: &File, address: IpAddr) -> bool {

@@ -33,7 +33,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn find(question: &Question) -> anyhow::Result<Findings> {
-    go_to(question)?;
+    let node_process = go_to(question)?;
     let node: NodeSelf = serde_json::from_str(&ask("/trace/node")?).context("reading the agent's answer")?;
     if !node.node.is_empty() && node.node != question.node {
         bail!("the agent here is that of node {}: run this on node {}", node.node, question.node);
@@ -46,19 +46,23 @@ fn find(question: &Question) -> anyhow::Result<Findings> {
     };
     if let Some(address) = findings.address {
         deliver(question, address, &mut findings)?;
+        if question.live {
+            send(question, address, node_process, &mut findings);
+        }
     }
     Ok(findings)
 }
 
-/// Into the namespaces of a node of the cluster on this machine; on a real node we are there.
-fn go_to(question: &Question) -> anyhow::Result<()> {
+/// Into the namespaces of a node of the cluster on this machine, whose process comes back; on a real node we are there.
+fn go_to(question: &Question) -> anyhow::Result<Option<u32>> {
     let kubeconfig = question.kubeconfig.as_deref();
     let cluster = enter::cluster(kubeconfig).ok();
-    if cluster.is_some_and(|record| record.nodes.contains_key(&question.node)) {
-        return enter::node(kubeconfig, &question.node);
+    if let Some(process) = cluster.and_then(|record| record.nodes.get(&question.node).copied()) {
+        enter::node(kubeconfig, &question.node)?;
+        return Ok(Some(process.pid));
     }
     if status_client::answers() {
-        return Ok(());
+        return Ok(None);
     }
     bail!(
         "no agent of Sluice answers here: run this on node {}, where `sluice agent` or `sluice proxy` runs",
@@ -167,14 +171,19 @@ fn deliver(question: &Question, address: IpAddr, findings: &mut Findings) -> any
         Ok(kernel) => findings.kernel = Some(kernel),
         Err(error) => findings.warnings.push(format!("the kernel was not read back: {error:#}")),
     }
-    if question.live {
-        let attempt = Attempt { protocol, sender, is_pod: question.is_pod, destination };
-        match live::send(attempt) {
-            Ok(live) => findings.live = Some(live),
-            Err(error) => findings.warnings.push(format!("nothing was sent: {error:#}")),
-        }
-    }
     Ok(())
+}
+
+/// A real packet.
+fn send(question: &Question, address: IpAddr, node_process: Option<u32>, findings: &mut Findings) {
+    let protocol = Protocol::parse(&question.target.protocol.to_uppercase());
+    let (Some(protocol), Some(sender)) = (protocol, question.sender) else { return };
+    let destination = SocketAddr::new(address, question.target.port);
+    let attempt = Attempt { protocol, sender, is_pod: question.is_pod, node_process, destination };
+    match live::send(attempt) {
+        Ok(live) => findings.live = Some(live),
+        Err(error) => findings.warnings.push(format!("nothing was sent: {error:#}")),
+    }
 }
 
 /// What the kernel holds of this address and port, and whether that is what the agent's table says.
