@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+/// Bytes of a name (RFC 1035 §2.3.4).
+const NAME_MAX: usize = 255;
+
 /// Where the connection is to go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +33,9 @@ impl Target {
             (None, "https") => 443,
             (None, _) => bail!("{text:?} names no port: say HOST:PORT, as in podinfo:80"),
         };
-        if host.is_empty() {
+        // Longer than any name, or with what no name and no address has: it would be asked of the API and of servers.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+        if host.is_empty() || host.len() > NAME_MAX || !host.bytes().all(plain) {
             bail!("{text:?} names no host: say HOST:PORT, as in podinfo:80");
         }
         Ok(Self { host: host.to_owned(), port, protocol: protocol.to_owned() })
@@ -82,6 +87,8 @@ mod tests {
             ("podinfo:http", None),
             ("podinfo:0", None),
             (":80", None),
+            ("pod info:80", None),
+            ("a%20b:80", None),
         ];
         for (text, expected) in cases {
             assert_eq!(read(text), expected.map(|(host, port)| (host.to_owned(), port)), "{text}");

@@ -91,7 +91,7 @@ fn nothing_selected(view: &ServiceView, selector: &Labels, facts: &Facts) -> Pro
 fn nearness(selector: &Labels, pod: &Pod) -> Option<usize> {
     let points = selector.iter().map(|(key, value)| match pod.labels().get(key) {
         Some(own) if own == value => 3,
-        Some(own) if super::names::distance(own, value) <= 2 => 2,
+        Some(own) if super::names::is_near(super::names::distance(own, value), value) => 2,
         Some(_) => 1,
         None => pod.labels().values().filter(|own| *own == value).count().min(2),
     });

@@ -8,8 +8,9 @@ use crate::wiring::agent::explanation::ServiceView;
 use crate::wiring::trace::cluster::Facts;
 use crate::wiring::trace::report::{Problem, Report, Verdict};
 
-/// Names that differ by so many letters may be meant.
-const NEAR: usize = 2;
+/// A name with one of so many letters wrong may be meant, and two at most.
+const LETTERS_PER_MISTAKE: usize = 3;
+const MISTAKES_MAX: usize = 2;
 
 /// What the host's labels would be as a Service: `podinfo`, `podinfo.shop`, `podinfo.shop.svc`, `….svc.cluster.local`.
 pub(super) fn view(report: &Report) -> ServiceView {
@@ -138,7 +139,7 @@ fn missing(report: &Report, facts: &Facts, meant: &ServiceView) -> Problem {
         .iter()
         .filter(|service| service.namespace().as_deref() == Some(&meant.namespace))
         .map(|service| (distance(&service.name_any(), &meant.name), service.name_any()))
-        .filter(|(distance, _)| *distance <= NEAR)
+        .filter(|(distance, _)| is_near(*distance, &meant.name))
         .collect();
     near.sort_unstable();
     match near.first() {
@@ -162,17 +163,26 @@ fn missing(report: &Report, facts: &Facts, meant: &ServiceView) -> Problem {
     }
 }
 
-/// Letters that must be changed, added or removed (Levenshtein).
+/// Whether a text that differs by so many letters from `meant` is likely what was meant.
+pub(super) fn is_near(distance: usize, meant: &str) -> bool {
+    distance <= (meant.len() / LETTERS_PER_MISTAKE).clamp(1, MISTAKES_MAX)
+}
+
+/// Letters that must be changed, added, removed or exchanged with their neighbours (optimal string alignment).
 pub(super) fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (at, letter) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let (mut above, mut row): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=right.len()).collect());
+    for (at, letter) in left.iter().enumerate() {
+        let mut next = vec![at + 1];
         for (place, other) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[place + 1];
-            row[place + 1] = changed.min(diagonal + 1).min(row[place] + 1);
+            let changed = row[place] + usize::from(letter != other);
+            let mut least = changed.min(row[place + 1] + 1).min(next[place] + 1);
+            if at > 0 && place > 0 && *letter == right[place - 1] && left[at - 1] == *other {
+                least = least.min(above[place - 1] + 1);
+            }
+            next.push(least);
         }
+        (above, row) = (row, next);
     }
     row[right.len()]
 }
