@@ -36,8 +36,13 @@ use question::{Findings, Question};
 use report::{Report, Verdict};
 use target::Target;
 
+const USAGE: &str = "sluice trace [OPTIONS] POD HOST:PORT
+       sluice trace [OPTIONS] --node NAME HOST:PORT
+       sluice trace [OPTIONS] --from-ip ADDRESS HOST:PORT";
+
 /// Arguments of `sluice trace`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE)]
 #[command(
     after_help = "Exit status: 0 the connection would go through, 1 it would not, 2 that cannot be told."
 )]

@@ -55,7 +55,7 @@ fn sources(report: &Report, chosen: &[&EndpointView], sender: &str) -> Vec<Strin
                 format!("{becomes}: the endpoint may be on another node, and the answer must come back here")
             }
             MasqueradeCause::Own => {
-                format!("{becomes}: it is the node's own connection to an address from outside")
+                format!("{becomes}: the node itself asks, at an address for clients outside")
             }
             MasqueradeCause::All => format!("{becomes}: this proxy does so always (--masquerade-all)"),
             MasqueradeCause::NotAPod => {

@@ -53,7 +53,7 @@ fn policies(delivery: &Delivery) -> Vec<String> {
         lines.push(match (policy.as_str(), delivery.short_circuit) {
             ("Local", _) => format!("  {field}: Local, so only endpoints on this node may be chosen"),
             (_, true) => {
-                format!("  {field}: Local, but pods and nodes may use every endpoint of the cluster")
+                format!("  {field}: Local, which is for clients outside: pods and the node itself are served as by Cluster")
             }
             _ => format!("  {field}: Cluster, so endpoints on every node may be chosen"),
         });
