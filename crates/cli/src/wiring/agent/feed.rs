@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
@@ -23,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use super::around::Around;
 use super::events::Report;
-use super::observed::Observed;
+use super::observed::{Observed, Trigger};
 use super::slot::{Slot, TRIGGERS_MAX, Update};
 
 /// When the change that made a slice what it is happened, as the endpointslice controller notes it.
@@ -176,7 +175,7 @@ struct Intake {
     node: String,
     observed: Option<Arc<Observed>>,
     /// Of changes that were not published yet.
-    triggers: Vec<SystemTime>,
+    triggers: Vec<Trigger>,
     services: Listing,
     slices: Listing,
     nodes: Listing,
@@ -262,7 +261,7 @@ impl Intake {
     fn apply_slice(&mut self, event: Event<EndpointSlice>) {
         if let (Some(observed), true) = (&self.observed, is_change(&event)) {
             observed.metrics.endpoint_changed();
-            let trigger = trigger_text(&event).and_then(|text| observed.trigger(text));
+            let trigger = trigger_of(&event).and_then(|(text, ipv6)| observed.trigger(text, ipv6));
             self.triggers.extend(trigger.filter(|_| self.triggers.len() < TRIGGERS_MAX));
         }
         let Self { model, slices, .. } = self;
@@ -325,9 +324,10 @@ fn is_change<K>(event: &Event<K>) -> bool {
 }
 
 /// A slice that is gone tells only when it was changed before that.
-fn trigger_text(event: &Event<EndpointSlice>) -> Option<&str> {
+fn trigger_of(event: &Event<EndpointSlice>) -> Option<(&str, bool)> {
     let (Event::Apply(slice) | Event::InitApply(slice)) = event else { return None };
-    slice.metadata.annotations.as_ref()?.get(TRIGGER_ANNOTATION).map(String::as_str)
+    let text = slice.metadata.annotations.as_ref()?.get(TRIGGER_ANNOTATION)?;
+    Some((text, slice.address_type == "IPv6"))
 }
 
 /// Whether asking again is of no use before something is changed: the API has no such kind, or we may not read it.

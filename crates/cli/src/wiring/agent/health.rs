@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The cluster autoscaler's, before it removes a node.
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 /// The address families that one sync programs.
-pub(crate) const FAMILIES: [&str; 1] = ["IPv4"];
+pub(crate) const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 /// What is known of the proxy and its node.
 #[derive(Debug)]

@@ -21,8 +21,9 @@ pub(crate) struct Plane {
     pub(crate) services: usize,
     pub(crate) endpoints: usize,
     pub(crate) frontends: usize,
-    pub(crate) no_local_internal: usize,
-    pub(crate) no_local_external: usize,
+    /// IPv4 and IPv6, as [`FAMILIES`].
+    pub(crate) no_local_internal: [usize; 2],
+    pub(crate) no_local_external: [usize; 2],
     pub(crate) transactions: u64,
     pub(crate) elements: u64,
     pub(crate) readbacks: u64,
@@ -151,11 +152,9 @@ impl Metrics {
         }
     }
 
-    /// The kernel holds a change that was triggered so long ago.
-    pub(crate) fn programmed(&self, took: Duration) {
-        for family in FAMILIES {
-            self.programming.with_label_values(&[family]).observe(took.as_secs_f64());
-        }
+    /// The kernel holds a change of a family's endpoints that was triggered so long ago.
+    pub(crate) fn programmed(&self, family: &str, took: Duration) {
+        self.programming.with_label_values(&[family]).observe(took.as_secs_f64());
     }
 
     /// An EndpointSlice came, changed or went.
@@ -177,10 +176,10 @@ impl Metrics {
     }
 
     /// Flows to endpoints that left were looked for.
-    pub(crate) fn swept(&self, took: Duration, deleted: u64) {
-        for family in FAMILIES {
+    pub(crate) fn swept(&self, took: Duration, deleted: [usize; 2]) {
+        for (family, deleted) in FAMILIES.into_iter().zip(deleted) {
             self.conntrack.with_label_values(&[family]).observe(took.as_secs_f64());
-            self.conntrack_deleted.with_label_values(&[family]).inc_by(deleted);
+            self.conntrack_deleted.with_label_values(&[family]).inc_by(deleted as u64);
         }
     }
 
@@ -195,9 +194,9 @@ impl Metrics {
     /// The text that `/metrics` answers.
     pub(crate) fn render(&self, plane: &Plane) -> String {
         self.table.take_over(plane);
-        for family in FAMILIES {
-            let policies = [("internal", plane.no_local_internal), ("external", plane.no_local_external)];
-            for (policy, count) in policies {
+        for (policy, counts) in [("internal", plane.no_local_internal), ("external", plane.no_local_external)]
+        {
+            for (family, count) in FAMILIES.into_iter().zip(counts) {
                 self.no_local.with_label_values(&[policy, family]).set(signed(count as u64));
             }
         }
@@ -319,14 +318,14 @@ mod tests {
         metrics.queued();
         metrics.synced(Duration::from_millis(3), true);
         metrics.synced(Duration::from_millis(3), false);
-        metrics.programmed(Duration::from_millis(700));
+        metrics.programmed("IPv4", Duration::from_millis(700));
         metrics.failed();
         metrics.endpoint_changed();
         metrics.service_changed();
         metrics.asked_healthz(true);
         metrics.asked_livez(false);
-        metrics.swept(Duration::from_millis(1), 2);
-        let text = metrics.render(&Plane { no_local_internal: 2, ..Plane::default() });
+        metrics.swept(Duration::from_millis(1), [2, 0]);
+        let text = metrics.render(&Plane { no_local_internal: [2, 0], ..Plane::default() });
         for line in OF_KUBE_PROXY.lines() {
             assert!(text.contains(&format!("# TYPE {line}\n")), "{line} is missing in\n{text}");
         }

@@ -6,9 +6,16 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
 
 use super::events::{Report, Reports};
-use super::health::Health;
+use super::health::{FAMILIES, Health};
 use super::metrics::Metrics;
 use super::proxy_config::ProxyConfig;
+
+/// When a change of endpoints happened, as far as the API tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trigger {
+    at: SystemTime,
+    ipv6: bool,
+}
 
 /// Shared by feed, proxy and servers.
 pub(crate) struct Observed {
@@ -34,18 +41,19 @@ impl Observed {
     }
 
     /// When the change that an object carries was triggered, if that is ours to measure.
-    pub(crate) fn trigger(&self, annotation: &str) -> Option<SystemTime> {
+    pub(crate) fn trigger(&self, annotation: &str, ipv6: bool) -> Option<Trigger> {
         let triggered: jiff::Timestamp = annotation.parse().ok()?;
-        Some(SystemTime::from(triggered)).filter(|time| *time > self.began)
+        Some(Trigger { at: triggered.into(), ipv6 }).filter(|trigger| trigger.at > self.began)
     }
 
     /// A sync ended well: `began` is its start, `triggers` are those of the changes in it.
-    pub(crate) fn synced(&self, began: Instant, full: bool, triggers: &[SystemTime]) {
+    pub(crate) fn synced(&self, began: Instant, full: bool, triggers: &[Trigger]) {
         self.health.updated();
         self.metrics.synced(began.elapsed(), full);
         let now = SystemTime::now();
         for trigger in triggers {
-            self.metrics.programmed(now.duration_since(*trigger).unwrap_or_default());
+            let family = FAMILIES[usize::from(trigger.ipv6)];
+            self.metrics.programmed(family, now.duration_since(trigger.at).unwrap_or_default());
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper, Swept};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::node_facts::{Surroundings, node_facts};
-use super::observed::Observed;
+use super::observed::{Observed, Trigger};
 use super::proxy_config::ProxyConfig;
 use super::service_health::Checks;
 use super::slot::{Slot, TRIGGERS_MAX, Taken, Update};
@@ -49,11 +49,11 @@ impl Plane {
     pub(crate) fn metrics(&self) -> metrics::Plane {
         let (mut services, mut internal, mut external) = (HashSet::new(), HashSet::new(), HashSet::new());
         let mut counted = metrics::Plane::default();
-        for (_, frontend) in self.table.frontends() {
+        for (key, frontend) in self.table.frontends() {
             services.insert(&frontend.service);
             counted.frontends += 1;
             counted.endpoints += frontend.endpoints().count();
-            let port = (&frontend.service, &frontend.port);
+            let port = (key.address.is_ipv6(), &frontend.service, &frontend.port);
             if frontend.kind == Kind::ClusterIp && frontend.target == Target::Drop {
                 internal.insert(port);
             }
@@ -63,7 +63,11 @@ impl Plane {
         }
         let counters = self.reconciler.counters();
         counted.services = services.len();
-        (counted.no_local_internal, counted.no_local_external) = (internal.len(), external.len());
+        let by_family = |ports: &HashSet<(bool, _, _)>| {
+            let ipv6 = ports.iter().filter(|(ipv6, _, _)| *ipv6).count();
+            [ports.len() - ipv6, ipv6]
+        };
+        (counted.no_local_internal, counted.no_local_external) = (by_family(&internal), by_family(&external));
         (counted.transactions, counted.elements) = (counters.transactions, counters.elements);
         counted.readbacks = counters.readbacks;
         counted
@@ -116,7 +120,7 @@ pub(crate) struct Proxy {
 struct Pending {
     table: TableChanges,
     checks: bool,
-    triggers: Vec<SystemTime>,
+    triggers: Vec<Trigger>,
 }
 
 impl Proxy {
@@ -253,7 +257,10 @@ fn start_sweeper(observed: Arc<Observed>) -> anyhow::Result<Arc<Sweeper>> {
     let sweeper = Arc::new(Sweeper::new());
     let worker = Arc::clone(&sweeper);
     let thread = std::thread::Builder::new().name("sweeper".into()).stack_size(256 * 1024);
-    let tell = move |swept: &Swept, took| observed.metrics.swept(took, swept.deleted as u64);
+    let tell = move |swept: &Swept, took| {
+        let ipv4 = swept.deleted - swept.deleted_ipv6;
+        observed.metrics.swept(took, [ipv4, swept.deleted_ipv6]);
+    };
     let work = move || worker.run_and_tell(&mut conntrack, tell);
     thread.spawn(work).context("starting the sweeper's thread")?;
     Ok(sweeper)

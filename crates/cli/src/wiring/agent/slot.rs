@@ -2,11 +2,12 @@
 //! changed meanwhile, never a queue: memory is bounded by the number of keys.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use services::{Changes, Snapshot};
 
 use super::node_facts::Surroundings;
+use super::observed::Trigger;
 
 /// A snapshot and what changed since the one that the consumer took before.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct Update {
     /// What surrounds the node, if that changed.
     pub(crate) around: Option<Arc<Surroundings>>,
     /// When the changes happened, for those that tell; [`TRIGGERS_MAX`] at most.
-    pub(crate) triggers: Vec<SystemTime>,
+    pub(crate) triggers: Vec<Trigger>,
 }
 
 /// Times that one update holds at most; more changes at once are not measured.
