@@ -1,7 +1,7 @@
 //! What the proxy half leaves for those who ask: its health, its metrics, and reports of what went wrong. The feed and the
 //! proxy's thread write, the HTTP servers read; nobody waits for another.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, SystemTimeError};
 
 use tokio::sync::mpsc;
 
@@ -15,6 +15,13 @@ use super::proxy_config::ProxyConfig;
 pub(crate) struct Trigger {
     at: SystemTime,
     ipv6: bool,
+}
+
+impl Trigger {
+    /// How long ago; an error for a clock that is behind the API's.
+    pub(crate) fn elapsed(&self) -> Result<Duration, SystemTimeError> {
+        self.at.elapsed()
+    }
 }
 
 /// Shared by feed, proxy and servers.
@@ -50,10 +57,9 @@ impl Observed {
     pub(crate) fn synced(&self, began: Instant, full: bool, triggers: &[Trigger]) {
         self.health.updated();
         self.metrics.synced(began.elapsed(), full);
-        let now = SystemTime::now();
         for trigger in triggers {
             let family = FAMILIES[usize::from(trigger.ipv6)];
-            self.metrics.programmed(family, now.duration_since(trigger.at).unwrap_or_default());
+            self.metrics.programmed(family, trigger.elapsed().unwrap_or_default());
         }
     }
 }
