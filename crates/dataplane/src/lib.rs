@@ -34,6 +34,8 @@
 
 pub mod conntrack;
 pub mod forwarding_table;
+#[doc(hidden)]
+pub mod fuzzing;
 mod netlink;
 pub mod nftables;
 pub mod packet_trace;

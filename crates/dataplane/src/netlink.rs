@@ -9,6 +9,7 @@ mod batch;
 mod error;
 mod faults;
 mod listener;
+pub(crate) mod replay;
 mod socket;
 mod wire;
 

@@ -21,6 +21,7 @@ pub(crate) struct Plane {
     pub(crate) services: usize,
     pub(crate) endpoints: usize,
     pub(crate) frontends: usize,
+    pub(crate) unprogrammed: usize,
     /// IPv4 and IPv6, as [`FAMILIES`].
     pub(crate) no_local_internal: [usize; 2],
     pub(crate) no_local_external: [usize; 2],
@@ -55,6 +56,7 @@ struct Table {
     services: IntGauge,
     endpoints: IntGauge,
     frontends: IntGauge,
+    unprogrammed: IntGauge,
     transactions: IntCounter,
     elements: IntCounter,
     readbacks: IntCounter,
@@ -212,6 +214,7 @@ impl Table {
             (&self.services, plane.services),
             (&self.endpoints, plane.endpoints),
             (&self.frontends, plane.frontends),
+            (&self.unprogrammed, plane.unprogrammed),
         ];
         for (gauge, count) in gauges {
             gauge.set(signed(count as u64));
@@ -271,6 +274,10 @@ impl Maker {
             services: gauge("services", "Services that are forwarded"),
             endpoints: gauge("endpoints", "Endpoints of all frontends together"),
             frontends: gauge("frontends", "Addresses and ports that are forwarded"),
+            unprogrammed: gauge(
+                "frontends_unprogrammed",
+                "Addresses and ports that the kernel refuses to take",
+            ),
             transactions: counter("nftables_transactions_total", "Transactions that the kernel committed"),
             elements: counter("nftables_elements_total", "Elements that they added or deleted"),
             readbacks: counter("nftables_readbacks_total", "Times that the kernel's state was read back"),

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper, Swept};
-use dataplane::forwarding_table::{ForwardingTable, Kind, NodeFacts, TableChanges, Target};
+use dataplane::forwarding_table::{ForwardingTable, FrontendKey, Kind, NodeFacts, TableChanges, Target};
 use dataplane::reconcile::{self, Closer, Reconciler, Synced};
 use services::Snapshot;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::events::Report;
 use super::node_facts::{Surroundings, node_facts};
 use super::observed::{Observed, Trigger};
 use super::proxy_config::ProxyConfig;
@@ -70,6 +71,7 @@ impl Plane {
         (counted.no_local_internal, counted.no_local_external) = (by_family(&internal), by_family(&external));
         (counted.transactions, counted.elements) = (counters.transactions, counters.elements);
         counted.readbacks = counters.readbacks;
+        counted.unprogrammed = self.reconciler.unprogrammed().count();
         counted
     }
 }
@@ -110,6 +112,10 @@ pub(crate) struct Proxy {
     last_start: Option<Instant>,
     taken_once: bool,
     synced_once: bool,
+    /// When a frontend that the kernel refused is to be tried again.
+    retry_in: Option<Duration>,
+    /// Those of which was told.
+    refused: HashSet<FrontendKey>,
     /// Cuts UDP flows to endpoints that left, on a thread of its own: that must never delay a transaction.
     sweeper: Arc<Sweeper>,
     /// Ends the thread that repairs what others change, where they can.
@@ -144,6 +150,8 @@ impl Proxy {
             last_start: None,
             taken_once: false,
             synced_once: false,
+            retry_in: None,
+            refused: HashSet::new(),
             sweeper,
             _guard: guard.transpose()?,
         })
@@ -160,7 +168,7 @@ impl Proxy {
             }
             self.keep_pace(slot);
             pause = match self.sync() {
-                true => None,
+                true => self.retry_in,
                 false => Some(pause.map_or(RETRY_PAUSE.0, |pause| (pause * 2).min(RETRY_PAUSE.1))),
             };
         }
@@ -228,9 +236,13 @@ impl Proxy {
         let readbacks = reconciler.counters().readbacks;
         let Ok(synced) = reconciler.sync(table, &self.pending.table) else {
             self.outfit.observed.metrics.failed();
+            // Some of it may have taken effect.
+            self.sweeper.push(Sweep::new(table, &reconciler.take_stale()));
             return false;
         };
         self.sweeper.push(Sweep::new(table, &synced.stale));
+        self.retry_in = reconciler.retry_in();
+        tell_refused(&mut self.refused, reconciler, &self.outfit.observed);
         let full = reconciler.counters().readbacks != readbacks;
         drop(plane);
         let pending = std::mem::take(&mut self.pending);
@@ -249,6 +261,22 @@ impl Proxy {
         }
         debug!(?synced, "synced");
         true
+    }
+}
+
+/// Makes an Event of each frontend that the kernel refuses, once until it is taken.
+fn tell_refused(told: &mut HashSet<FrontendKey>, reconciler: &Reconciler, observed: &Observed) {
+    let refused: HashSet<FrontendKey> = reconciler.unprogrammed().map(|refused| refused.key).collect();
+    told.retain(|key| refused.contains(key));
+    for unprogrammed in reconciler.unprogrammed() {
+        if let (true, Some(service)) = (told.insert(unprogrammed.key), &unprogrammed.service) {
+            observed.reports.leave(Report {
+                service: service.clone(),
+                reason: "FailedToProgram",
+                action: "ProgramService",
+                note: unprogrammed.to_string(),
+            });
+        }
     }
 }
 
