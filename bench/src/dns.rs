@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use dns::answer::{Context, Transport, answer};
 use dns::zone::{Zone, ZoneConfig};
 
@@ -32,6 +32,7 @@ const STRETCH: usize = 500;
 /// What to measure, from the command line.
 struct Options {
     sizes: Vec<u32>,
+    workloads: Vec<Workload>,
     endpoints: u32,
     rounds: usize,
     time: Duration,
@@ -43,6 +44,7 @@ impl Options {
     fn read(arguments: &[String]) -> Result<Self> {
         let mut options = Self {
             sizes: vec![100, 10_000, 100_000],
+            workloads: Workload::ALL.to_vec(),
             endpoints: 2,
             rounds: 7,
             time: Duration::from_millis(300),
@@ -54,13 +56,19 @@ impl Options {
             let list = || value.split(',').map(str::to_owned);
             match name.as_str() {
                 "--sizes" => options.sizes = list().map(|size| size.parse()).collect::<Result<_, _>>()?,
+                "--questions" => {
+                    let named =
+                        |name: String| Workload::ALL.into_iter().find(|workload| workload.name() == name);
+                    options.workloads =
+                        list().map(|name| named(name).context("no such question")).collect::<Result<_>>()?;
+                }
                 "--endpoints" => options.endpoints = value.parse()?,
                 "--rounds" => options.rounds = value.parse()?,
                 "--milliseconds" => options.time = Duration::from_millis(value.parse()?),
                 "--peers" => options.peers = list().collect(),
                 "--server" => options.elsewhere.push(value.clone()),
                 _ => bail!(
-                    "{name} is unknown; there are --sizes, --endpoints, --rounds, --milliseconds, --peers nsd,knot, --server NAME=ADDRESS,PID"
+                    "{name} is unknown; there are --sizes, --questions a,aaaa,srv,ptr,nxdomain,mix, --endpoints, --rounds, --milliseconds, --peers nsd,knot, --server NAME=ADDRESS,PID"
                 ),
             }
         }
@@ -118,8 +126,8 @@ fn serve(cluster: Cluster, options: &Options, load: bool, latency: bool) -> Resu
             .try_for_each(|target| target.wait(&packets[0], |answer| workload.is_answered(answer)))?;
     }
     let mut rows = Vec::new();
-    for workload in Workload::ALL.into_iter().filter(|_| load) {
-        rows.push(load_row(cluster, workload, &targets, options)?);
+    for workload in options.workloads.iter().filter(|_| load) {
+        rows.push(load_row(cluster, *workload, &targets, options)?);
     }
     if load {
         println!("\nTime of a core for each answer, and the echo's divided by it; rate:\n");

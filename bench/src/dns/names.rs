@@ -36,6 +36,18 @@ impl Workload {
     pub(crate) const ALL: [Self; 6] =
         [Self::A, Self::AaaaNodata, Self::Srv, Self::Ptr, Self::Nxdomain, Self::Mix];
 
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::AaaaNodata => "aaaa",
+            Self::Srv => "srv",
+            Self::Ptr => "ptr",
+            Self::Nxdomain => "nxdomain",
+            Self::Mix => "mix",
+        }
+    }
+
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::A => "A",

@@ -22,7 +22,7 @@ pub(crate) use complete::target_query;
 use locate::{locate, service_labels};
 use respond::Responder;
 
-use crate::message::{Query, Refusal, Writer, parse_query, rcode, refuse, rtype};
+use crate::message::{Query, Refusal, Writer, rcode, refuse, rtype};
 use crate::zone::{Probe, ServiceRecords, Suffix, Zone};
 
 /// UDP payload without EDNS (RFC 1035 §2.3.4).
@@ -64,45 +64,47 @@ pub enum Outcome {
 
 /// Answers one query from the zone into `buffer`.
 pub fn answer(zone: &Zone, packet: &[u8], context: Context, buffer: &mut [u8]) -> Outcome {
-    let question = [Some(Question::read(zone, packet))];
-    let [service] = look_up(zone, &question);
-    let [question] = question;
-    question.map_or(Outcome::Silent, |question| question.answer(service, context, buffer))
+    let mut question = Question::blank(zone);
+    question.read(packet);
+    let [service] = look_up(zone, std::array::from_ref(&question));
+    question.answer(service, context, buffer)
 }
 
 /// A packet, read, with the zone of ours that its name is in: what can be known before anything is looked up.
 pub(crate) struct Question<'z, 'q> {
     zone: &'z Zone,
-    packet: &'q [u8],
-    query: Result<Query<'q>, Refusal>,
+    query: Query<'q>,
+    refusal: Option<Refusal>,
     suffix: Option<&'z Suffix>,
 }
 
 /// The Services that a batch of questions is about.
 pub(crate) fn look_up<'z, const N: usize>(
     zone: &'z Zone,
-    questions: &[Option<Question<'z, '_>>; N],
+    questions: &[Question<'z, '_>; N],
 ) -> [Option<&'z ServiceRecords>; N] {
-    let mut probes: [Probe<'z, '_>; N] = std::array::from_fn(|index| {
-        Probe::new(questions[index].as_ref().map_or(&[], Question::service_labels))
-    });
+    let mut probes: [Probe<'z, '_>; N] = std::array::from_fn(|index| questions[index].probe());
     zone.look_up(&mut probes);
     probes.map(|probe| probe.found())
 }
 
 impl<'z, 'q> Question<'z, 'q> {
-    /// Reads a packet.
-    pub(crate) fn read(zone: &'z Zone, packet: &'q [u8]) -> Self {
-        let query = parse_query(packet);
-        let suffix = query.as_ref().ok().and_then(|query| locate::suffix_of(zone.config(), &query.name));
-        Self { zone, packet, query, suffix }
+    /// Room for a question.
+    pub(crate) fn blank(zone: &'z Zone) -> Self {
+        Self { zone, query: Query::blank(), refusal: Some(Refusal::Silent), suffix: None }
     }
 
-    fn service_labels(&self) -> &[u8] {
-        match (&self.query, self.suffix) {
-            (Ok(query), Some(suffix)) => service_labels(suffix, &query.name),
-            _ => &[],
+    /// Reads a packet.
+    pub(crate) fn read(&mut self, packet: &'q [u8]) {
+        self.refusal = self.query.read(packet).err();
+        if self.refusal.is_none() {
+            self.suffix = locate::suffix_of(self.zone.config(), &self.query.name);
         }
+    }
+
+    fn probe<'s>(&'s self) -> Probe<'z, 's> {
+        let labels = self.suffix.map_or(&[][..], |suffix| service_labels(suffix, &self.query.name));
+        Probe::new(labels, self.query.qtype == rtype::SRV)
     }
 
     /// Answers it into `buffer`. `service` is what [`look_up`] found for it.
@@ -112,14 +114,15 @@ impl<'z, 'q> Question<'z, 'q> {
         context: Context,
         buffer: &mut [u8],
     ) -> Outcome {
-        let query = match &self.query {
-            Ok(query) => query,
-            Err(Refusal::Silent) => return Outcome::Silent,
-            Err(Refusal::Reply { rcode, question_end }) => {
-                return refuse(self.packet, *rcode, *question_end, buffer)
+        let query = &self.query;
+        match self.refusal {
+            None => {}
+            Some(Refusal::Silent) => return Outcome::Silent,
+            Some(Refusal::Reply { rcode, question_end }) => {
+                return refuse(query.bytes, rcode, question_end, buffer)
                     .map_or(Outcome::Silent, Outcome::Reply);
             }
-        };
+        }
         if let Some(code) = refused(query) {
             return reply_code(query, context.transport, code, buffer);
         }

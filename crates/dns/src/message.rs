@@ -9,7 +9,7 @@ pub mod records;
 mod writer;
 
 pub use query::{Edns, Query, QueryName, Refusal, parse_query};
-pub(crate) use writer::{Full, Section, Writer, refuse};
+pub(crate) use writer::{Full, Section, Writer, pointer, refuse};
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 12;

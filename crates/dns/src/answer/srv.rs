@@ -136,9 +136,8 @@ impl<'b> Responder<'_, '_, 'b> {
             ttl,
             |writer| writer.pointer(owner),
             |writer| {
-                writer.u16(0)?;
-                writer.u16(weight)?;
-                writer.u16(port)?;
+                let (weight, port) = (weight.to_be_bytes(), port.to_be_bytes());
+                writer.put(&[0, 0, weight[0], weight[1], port[0], port[1]])?;
                 put_target(writer, endpoint, labels)?;
                 writer.put(tail)
             },

@@ -112,6 +112,12 @@ impl<'a> Writer<'a> {
         true
     }
 
+    /// Writes one record that is made already. As [`Writer::record`].
+    pub(crate) fn whole_record(&mut self, section: Section, record: &[u8]) {
+        self.cut |= self.cut || self.put(record).is_err();
+        self.counts[section as usize] += u16::from(!self.cut);
+    }
+
     fn try_record(
         &mut self,
         kind: u16,
@@ -152,17 +158,11 @@ impl<'a> Writer<'a> {
 
     /// Appends a compression pointer.
     pub(crate) fn pointer(&mut self, target: usize) -> Result<(), Full> {
-        let target = u16::try_from(target).ok().filter(|target| *target < 0x4000).ok_or(Full)?;
-        self.put(&(0xc000 | target).to_be_bytes())
+        self.put(&pointer(target)?)
     }
 
     /// Appends 16 bits.
     pub(crate) fn u16(&mut self, number: u16) -> Result<(), Full> {
-        self.put(&number.to_be_bytes())
-    }
-
-    /// Appends 32 bits.
-    pub(crate) fn u32(&mut self, number: u32) -> Result<(), Full> {
         self.put(&number.to_be_bytes())
     }
 
@@ -187,6 +187,12 @@ impl<'a> Writer<'a> {
         }
         self.length
     }
+}
+
+/// A compression pointer to this offset, if one reaches it.
+pub(crate) fn pointer(target: usize) -> Result<[u8; 2], Full> {
+    let target = u16::try_from(target).ok().filter(|target| *target < 0x4000).ok_or(Full)?;
+    Ok((0xc000 | target).to_be_bytes())
 }
 
 /// Writes the reply to a packet that could not be read as a query: its header, and its question when that could be

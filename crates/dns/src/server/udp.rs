@@ -69,10 +69,12 @@ fn answer_batch(
     let synced = shared.synced.load(Ordering::Acquire);
     let mut tally = Tally::default();
     let (received, mut replies) = batch.split();
-    let questions: [_; BATCH] =
-        std::array::from_fn(|index| received.packet(index).map(|packet| Question::read(&zone, packet)));
+    let mut questions: [_; BATCH] = std::array::from_fn(|_| Question::blank(&zone));
+    for (index, question) in questions.iter_mut().take(count).enumerate() {
+        question.read(received.packet(index).unwrap_or_default());
+    }
     let services = look_up(&zone, &questions);
-    for (index, question) in questions.iter().flatten().enumerate() {
+    for (index, question) in questions.iter().take(count).enumerate() {
         *rotation = rotation.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
         let context = Context { transport: Transport::Udp, synced, rotation: *rotation >> 8 };
         replies.write(index, |buffer| {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
-use super::ServiceRecords;
+use super::{NamedPort, ServiceRecords};
 
 /// Branches of a node, as bits of the hash.
 const BRANCH_BITS: u32 = 6;
@@ -86,15 +86,21 @@ fn first_of(leaf: &[Entry], hash: u64) -> &[Entry] {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Probe<'z, 'k> {
     key: &'k [u8],
+    /// The ports will be asked for.
+    ports: bool,
     hash: u64,
     leaf: &'z [Entry],
     found: Option<&'z ServiceRecords>,
 }
 
 impl<'z, 'k> Probe<'z, 'k> {
-    /// A lookup of the labels `service.namespace` in lower-case wire form; empty for none.
-    pub(crate) fn new(key: &'k [u8]) -> Self {
-        Self { key, ..Self::default() }
+    /// A lookup of the labels `service.namespace` in lower-case wire form, empty for none; with the ports or without.
+    pub(crate) fn new(key: &'k [u8], ports: bool) -> Self {
+        Self { key, ports, ..Self::default() }
+    }
+
+    fn first_port(&self) -> Option<&'z NamedPort> {
+        self.found.filter(|_| self.ports).and_then(|records| records.ports().first())
     }
 
     /// The Service, after [`Index::look_up`].
@@ -133,6 +139,12 @@ impl Index {
         }
         for probe in probes.iter() {
             touched ^= probe.found.map_or(0, ServiceRecords::touch);
+        }
+        for probe in probes.iter() {
+            touched ^= probe.first_port().map_or(0, |port| u64::from(port.number));
+        }
+        for probe in probes.iter() {
+            touched ^= probe.first_port().and_then(|port| port.name.bytes().next()).map_or(0, u64::from);
         }
         black_box(touched);
         for probe in

@@ -81,9 +81,10 @@ impl PlacedKey {
 
 /// The virtual IPs of a Service, in its order: one for each family at most (KEP-563).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct ClusterIps {
-    list: [IpAddr; 2],
     count: u8,
+    list: [IpAddr; 2],
 }
 
 impl ClusterIps {
@@ -91,7 +92,7 @@ impl ClusterIps {
         let mut list = [IpAddr::V4(Ipv4Addr::UNSPECIFIED); 2];
         let count = addresses.len().min(list.len());
         list[..count].copy_from_slice(&addresses[..count]);
-        Self { list, count: count as u8 }
+        Self { count: count as u8, list }
     }
 
     pub(crate) fn as_slice(&self) -> &[IpAddr] {
@@ -101,6 +102,7 @@ impl ClusterIps {
 
 /// How the Service is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Kind {
     /// By virtual IPs.
     ClusterIps { addresses: ClusterIps, ports: Box<[NamedPort]> },
@@ -110,9 +112,9 @@ pub(crate) enum Kind {
     ExternalName(Name),
 }
 
-/// All that is known of one Service. What most questions need stands together at the front.
+/// All that is known of one Service. What most questions need, the key and an IPv4 address, stands in its first cache line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct ServiceRecords {
     key: PlacedKey,
     pub(crate) kind: Kind,
@@ -132,13 +134,21 @@ impl ServiceRecords {
         }
     }
 
-    /// Asks memory for what most questions need, which is at the front.
+    /// Asks memory for the first cache line.
     pub(super) fn touch(&self) -> u64 {
         let key = match &self.key {
             PlacedKey::Short(length, _) => *length,
             PlacedKey::Long(_) => 0,
         };
-        u64::from(key) ^ self.endpoints.len() as u64
+        u64::from(key)
+    }
+
+    /// The ports of its own, which only Services with virtual IPs have.
+    pub(crate) fn ports(&self) -> &[NamedPort] {
+        match &self.kind {
+            Kind::ClusterIps { ports, .. } => ports,
+            _ => &[],
+        }
     }
 
     pub(crate) fn cluster_ips(&self) -> &[IpAddr] {
@@ -146,5 +156,23 @@ impl ServiceRecords {
             Kind::ClusterIps { addresses, .. } => addresses.as_slice(),
             _ => &[],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_most_questions_need_stands_in_one_cache_line() {
+        let key = ServiceKey::new(&ServiceName::new("default", "podinfo")).unwrap();
+        let addresses = ClusterIps::new(&["10.96.0.1".parse().unwrap()]);
+        let kind = Kind::ClusterIps { addresses, ports: Box::default() };
+        let records = ServiceRecords::new(&key, kind, Endpoints::default());
+        let line = |address: usize| address / 64;
+        let start = line(std::ptr::from_ref(&records).addr());
+        assert_eq!(line(records.key().as_ptr().addr() + records.key().len()), start);
+        assert_eq!(line(records.cluster_ips().as_ptr().addr() + 4), start);
+        assert_eq!(size_of::<ServiceRecords>(), 192);
     }
 }
