@@ -25,7 +25,7 @@ mod order;
 mod rewrite;
 mod template;
 mod tls;
-mod transport;
+pub(crate) mod transport;
 mod upstream;
 
 pub use log::Sink;
@@ -270,20 +270,18 @@ impl Chain {
             };
             log::log(&block.config.log, &line, &self.sink);
         }
-        if block.config.prometheus.is_some() {
-            self.metrics.served(&Served {
-                scope,
-                transport: ask.transport,
-                v6: ask.peer.is_ipv6(),
-                kind: ask.kind,
-                dnssec_ok: ask.dnssec_ok,
-                request_bytes: query.bytes.len(),
-                response_bytes: answer.len(),
-                rcode: reply.response.rcode,
-                plugin: reply.plugin,
-                duration,
-            });
-        }
+        self.metrics.served(&Served {
+            scope,
+            transport: ask.transport,
+            v6: ask.peer.is_ipv6(),
+            kind: ask.kind,
+            dnssec_ok: ask.dnssec_ok,
+            request_bytes: query.bytes.len(),
+            response_bytes: answer.len(),
+            rcode: reply.response.rcode,
+            plugin: reply.plugin,
+            duration,
+        });
     }
 
     /// The block whose zone is the longest that the name is in, and what its counts are for.

@@ -2,21 +2,20 @@
 //! resolver when one is silent.
 //!
 //! Bounded in every direction: queries in flight, time for each try, number of tries. Without a resolver the answer is
-//! immediate. A cache would stand between [`Forwarder::exchange`] and its callers; there is none yet, so a name outside
-//! costs one upstream query.
+//! immediate. This is for a server without a Corefile, the control plane's relay; what a Corefile says about upstreams is
+//! the business of [`crate::chain`].
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::chain::transport::{Pool, ask_stream, ask_udp};
 use crate::message::{HEADER_BYTES, QueryName, read_u16};
 
 /// Longest wait for one resolver, as CoreDNS's `forward`.
@@ -28,8 +27,6 @@ const TRIES_MAX: usize = 2;
 const IN_FLIGHT_MAX: usize = 512;
 /// Age at which the list of resolvers is read again.
 const SOURCE_AGE_MAX: Duration = Duration::from_secs(2);
-/// Largest datagram taken.
-const UDP_BYTES_MAX: usize = 4096;
 
 /// Why there is no answer from outside.
 #[derive(Debug, thiserror::Error)]
@@ -128,13 +125,13 @@ impl Forwarder {
             return Err(ForwardError::NoUpstream);
         }
         let _permit = self.in_flight.try_acquire().map_err(|_| ForwardError::Busy)?;
-        let question = question_bytes(query).ok_or(ForwardError::Malformed)?;
+        check_question(query).ok_or(ForwardError::Malformed)?;
         let first = self.preferred.load(Ordering::Relaxed);
         let mut last = ForwardError::Silence;
         for attempt in 0..TRIES_MAX {
             let index = (first + attempt) % upstreams.len();
             let upstream = upstreams[index];
-            match timeout(TRY_TIME_MAX, ask(upstream, query, question)).await {
+            match timeout(TRY_TIME_MAX, ask(upstream, query)).await {
                 Ok(Ok(mut answer)) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     answer[..2].copy_from_slice(&query[..2]);
@@ -148,66 +145,21 @@ impl Forwarder {
     }
 }
 
-/// The question section: what an answer must repeat.
-fn question_bytes(packet: &[u8]) -> Option<&[u8]> {
-    if read_u16(packet, 4)? != 1 {
-        return None;
-    }
-    let name = QueryName::read(packet, HEADER_BYTES)?;
-    packet.get(HEADER_BYTES..HEADER_BYTES + name.wire().len() + 4)
+/// `Some` for a packet with one whole question: what an answer must repeat.
+fn check_question(packet: &[u8]) -> Option<()> {
+    let one = read_u16(packet, 4)? == 1;
+    let name = QueryName::read(packet, HEADER_BYTES).filter(|_| one)?;
+    packet.get(HEADER_BYTES..HEADER_BYTES + name.wire().len() + 4).map(|_| ())
 }
 
 /// One try: UDP, then TCP when the answer was cut. A cut answer is returned when TCP fails: the client may know more.
-async fn ask(upstream: SocketAddr, query: &[u8], question: &[u8]) -> io::Result<Vec<u8>> {
+async fn ask(upstream: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut packet = query.to_vec();
     packet[..2].copy_from_slice(&rand::random::<[u8; 2]>());
-    let answer = ask_udp(upstream, &packet, question).await?;
+    let answer = ask_udp(upstream, &packet).await?;
     if answer[2] & 0x02 == 0 {
         return Ok(answer);
     }
-    Ok(ask_tcp(upstream, &packet, question).await.unwrap_or(answer))
-}
-
-async fn ask_udp(upstream: SocketAddr, packet: &[u8], question: &[u8]) -> io::Result<Vec<u8>> {
-    let any = if upstream.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    };
-    // A socket for each query: the kernel picks a random port, and drops what other addresses send.
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
-    socket.connect(upstream).await?;
-    socket.send(packet).await?;
-    let mut answer = vec![0; UDP_BYTES_MAX];
-    loop {
-        let length = socket.recv(&mut answer).await?;
-        if is_answer(&answer[..length], packet, question) {
-            answer.truncate(length);
-            return Ok(answer);
-        }
-    }
-}
-
-async fn ask_tcp(upstream: SocketAddr, packet: &[u8], question: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(upstream).await?;
-    let length = u16::try_from(packet.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut framed = length.to_be_bytes().to_vec();
-    framed.extend(packet);
-    stream.write_all(&framed).await?;
-    let length = stream.read_u16().await?;
-    let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await?;
-    if is_answer(&answer, packet, question) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-/// True when `answer` is one to `packet`: same id, same question (whatever its case), a reply. Anything else is noise or
-/// forged.
-fn is_answer(answer: &[u8], packet: &[u8], question: &[u8]) -> bool {
-    let repeats = answer.get(HEADER_BYTES..HEADER_BYTES + question.len());
-    answer.len() >= HEADER_BYTES
-        && answer[..2] == packet[..2]
-        && answer[2] & 0x80 != 0
-        && (repeats.is_some_and(|repeated| repeated.eq_ignore_ascii_case(question))
-            // Some resolvers leave the question out of a refusal.
-            || (read_u16(answer, 4) == Some(0) && answer[3] & 0x0f != 0))
+    let streamed = ask_stream(upstream, None, &Pool::default(), Duration::ZERO, &packet).await;
+    Ok(streamed.map_or(answer, |streamed| streamed.answer))
 }

@@ -24,7 +24,7 @@ pub(super) struct Block {
     /// What counts are for, one for each key.
     pub(super) scopes: Vec<Scope>,
     pub(super) errors: Option<Errors>,
-    pub(super) hosts: Option<Hosts>,
+    pub(super) hosts: Option<Arc<Hosts>>,
     search: Option<Search>,
     cache: Option<Arc<Cache>>,
     forwards: Vec<Arc<Forward>>,
@@ -43,7 +43,7 @@ impl Block {
         let block = Self {
             scopes: config.keys.iter().map(scope).collect(),
             errors: config.errors.as_ref().map(Errors::new),
-            hosts: config.hosts.as_ref().map(Hosts::new),
+            hosts: config.hosts.as_ref().map(|hosts| Arc::new(Hosts::new(hosts))),
             search: config.autopath.as_ref().map(Search::new),
             cache: config.cache.as_ref().map(|cache| Arc::new(Cache::new(cache))),
             forwards: forwards.map(|forward| forward.map(Arc::new)).collect::<Result<_, _>>()?,
@@ -51,6 +51,11 @@ impl Block {
             config: config.clone(),
         };
         block.report_cache(around);
+        if let Some(hosts) = &block.hosts {
+            around.metrics.follow(hosts, |hosts, each| {
+                each("coredns_hosts_entries", String::new(), hosts.len() as u64);
+            });
+        }
         Ok(block)
     }
 

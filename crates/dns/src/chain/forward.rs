@@ -110,6 +110,11 @@ impl Forward {
         self.upstreams.load_full()
     }
 
+    /// True when its upstreams are named, not read from files that change.
+    pub(super) fn is_fixed(&self) -> bool {
+        !self.config.to.iter().any(|to| matches!(to, To::File(_)))
+    }
+
     /// Asks until there is an answer.
     pub(super) async fn exchange(&self, ask: &Ask) -> Result<Response, ForwardError> {
         self.refresh();
@@ -132,7 +137,9 @@ impl Forward {
     }
 
     async fn try_upstreams(&self, upstreams: &[Arc<Upstream>], ask: &Ask) -> Result<Response, ForwardError> {
-        let (started, order) = (Instant::now(), self.order(upstreams.len()));
+        let (started, mut order) = (Instant::now(), self.order(upstreams.len()));
+        // Stable: among those that are well the policy holds.
+        order.sort_by_key(|index| upstreams[*index].is_suspect());
         let (mut last, mut failovers) = (ForwardError::AllDown, 0);
         for attempt in 0..upstreams.len() * TRIES_PER_UPSTREAM {
             let Some(upstream) = self.choose(upstreams, &order, attempt)? else { continue };
@@ -206,7 +213,7 @@ impl Forward {
     /// Reads files with upstreams again when they were read a while ago, so that a host that changes its network needs
     /// no restart, and an idle one no timer.
     fn refresh(&self) {
-        if !self.config.to.iter().any(|to| matches!(to, To::File(_))) {
+        if self.is_fixed() {
             return;
         }
         let mut read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);

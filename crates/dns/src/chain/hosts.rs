@@ -66,6 +66,12 @@ impl Hosts {
         self.table().addresses.keys().any(|name| wanted(name))
     }
 
+    /// Names with their addresses, both ways.
+    pub(super) fn len(&self) -> usize {
+        let table = self.table();
+        table.addresses.values().map(Vec::len).chain(table.names.values().map(Vec::len)).sum()
+    }
+
     fn address(&self, ask: &Ask, address: IpAddr) -> Option<Record> {
         match (address, ask.kind) {
             (IpAddr::V4(address), rtype::A) => {

@@ -85,6 +85,13 @@ pub(super) async fn probe(
             }
         }
         drop(probes);
+        let known = |forward: Arc<Forward>| {
+            forward.is_fixed()
+                && forward.upstreams().iter().all(|upstream| probed.contains(&upstream.address))
+        };
+        if forwards.iter().filter_map(std::sync::Weak::upgrade).all(known) {
+            return;
+        }
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -25,7 +25,7 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
 
 /// Speaks TLS with one upstream.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     connector: TlsConnector,
     name: ServerName<'static>,
 }

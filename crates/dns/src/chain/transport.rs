@@ -20,12 +20,12 @@ const UDP_BYTES_MAX: usize = 4096;
 const IDLE_MAX: usize = 16;
 
 /// A stream to an upstream.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Streams to one upstream that wait for the next query.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<(Box<dyn Stream>, Instant)>>);
+pub(crate) struct Pool(Mutex<Vec<(Box<dyn Stream>, Instant)>>);
 
 impl Pool {
     fn take(&self, expire: Duration) -> Option<Box<dyn Stream>> {
@@ -43,7 +43,7 @@ impl Pool {
 }
 
 /// Asks over UDP and waits for the answer without end: the caller has the clock.
-pub(super) async fn ask_udp(upstream: SocketAddr, packet: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) async fn ask_udp(upstream: SocketAddr, packet: &[u8]) -> io::Result<Vec<u8>> {
     let any = if upstream.is_ipv4() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     } else {
@@ -64,13 +64,13 @@ pub(super) async fn ask_udp(upstream: SocketAddr, packet: &[u8]) -> io::Result<V
 }
 
 /// What came over a stream, and whether the stream was there before.
-pub(super) struct Streamed {
-    pub(super) answer: Vec<u8>,
-    pub(super) reused: bool,
+pub(crate) struct Streamed {
+    pub(crate) answer: Vec<u8>,
+    pub(crate) reused: bool,
 }
 
 /// Asks over TCP or TLS, on a waiting stream if there is one.
-pub(super) async fn ask_stream(
+pub(crate) async fn ask_stream(
     upstream: SocketAddr,
     tls: Option<&Connector>,
     pool: &Pool,

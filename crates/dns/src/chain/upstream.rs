@@ -65,6 +65,11 @@ impl Upstream {
         self.is_looping() || (fails_max > 0 && self.fails.load(Ordering::Relaxed) > fails_max)
     }
 
+    /// True while it is checked because an exchange with it failed: others are asked before it.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.checking.load(Ordering::Relaxed)
+    }
+
     /// True when what is asked there comes back here.
     pub(super) fn is_looping(&self) -> bool {
         self.looping.load(Ordering::Relaxed)

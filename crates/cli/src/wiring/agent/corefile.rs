@@ -59,7 +59,14 @@ impl CorefileSource {
             Place::File(file, port) => self.read_file(file, *port),
             Place::ConfigMap(default) => match read_config_map(client).await {
                 Some(map) => self.read_map(&map),
-                None => self.read(default, "Corefile", dns_port(), &System),
+                None => {
+                    let mut loaded = self.read(default, "Corefile", dns_port(), &System)?;
+                    // Nobody asked for these: a node's ports are left to its programs.
+                    for block in &mut loaded.config.blocks {
+                        (block.health, block.ready, block.prometheus) = (None, None, None);
+                    }
+                    Ok(loaded)
+                }
             },
         }
     }
