@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         conntrack::a_large_table_is_swept_within_a_second,
         conntrack::programming_does_not_wait_for_sweeps,
         udp::a_client_with_a_fixed_port_follows_the_endpoints,
+        udp::flows_to_every_kind_of_frontend_are_cut,
         udp::stale_flows_are_known_after_a_failure,
         udp::the_sweeper_works_beside_the_syncs,
     ])

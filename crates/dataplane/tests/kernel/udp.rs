@@ -1,6 +1,6 @@
 //! UDP flows to endpoints that left.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper};
@@ -8,9 +8,11 @@ use dataplane::forwarding_table::FrontendKey;
 use dataplane::{Call, Faults};
 use services::Protocol;
 
+use serde_json::json;
+
 use crate::namespace::isolated;
-use crate::node::{Pod, set_up};
-use crate::objects::Proxy;
+use crate::node::{NODE, NODE6, Pod, set_up, set_up_dual_stack};
+use crate::objects::{self, Proxy, dual_stack_facts};
 
 const WEB: &str = "10.96.1.1:80";
 /// A stale flow goes on for at most a second; on a loaded machine this test's own threads wait, too.
@@ -21,7 +23,11 @@ struct Client(UdpSocket);
 
 impl Client {
     fn new(port: u16) -> Self {
-        let socket = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+        Self::bound_to(SocketAddr::from(([0, 0, 0, 0], port)))
+    }
+
+    fn bound_to(address: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         Self(socket)
     }
@@ -142,5 +148,76 @@ pub(crate) fn stale_flows_are_known_after_a_failure() {
         assert_eq!(synced.elements, 0, "the lost transaction had done it all");
         assert_eq!(synced.stale, [FrontendKey::new(Protocol::Udp, "10.96.1.1".parse().unwrap(), 80)]);
         assert!(proxy.sync().stale.is_empty());
+    });
+}
+
+const NODE_PORT: u16 = 30053;
+
+/// A Service of every kind, in both families: its frontends, and whether they are for clients outside.
+fn frontends() -> Vec<(SocketAddr, bool)> {
+    let of = |addresses: [IpAddr; 2], port, outside| {
+        addresses.map(|address| (SocketAddr::new(address, port), outside))
+    };
+    let parse = |addresses: [&str; 2]| addresses.map(|address| address.parse().unwrap());
+    [
+        of(parse(CLUSTER_IP), 53, false),
+        of(parse(LOAD_BALANCER), 53, true),
+        of(parse(EXTERNAL_IP), 53, true),
+        of([NODE.into(), NODE6.into()], NODE_PORT, true),
+    ]
+    .concat()
+}
+
+const CLUSTER_IP: [&str; 2] = ["10.96.1.1", "fd00:96::1:1"];
+const LOAD_BALANCER: [&str; 2] = ["198.51.100.7", "2001:db8:100::7"];
+const EXTERNAL_IP: [&str; 2] = ["198.51.100.200", "2001:db8:100::200"];
+
+pub(crate) fn flows_to_every_kind_of_frontend_are_cut() {
+    isolated("udp::flows_to_every_kind_of_frontend_are_cut", || {
+        set_up_dual_stack();
+        let servers = [Pod::dual_stack(1, 2), Pod::dual_stack(1, 3)];
+        servers.iter().for_each(Pod::serve_dual_stack);
+        let (inside, outside) = (Pod::dual_stack(1, 5), Pod::outside(2));
+        let clients: Vec<(Client, SocketAddr)> = (4000..)
+            .zip(frontends())
+            .map(|(port, (to, is_outside))| {
+                let any: IpAddr =
+                    if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+                let pod = if is_outside { &outside } else { &inside };
+                (pod.namespace.run(move || Client::bound_to(SocketAddr::new(any, port))), to)
+            })
+            .collect();
+        let asked = |expected: Option<&Pod>| {
+            for (client, to) in &clients {
+                let expected = expected.map(|pod| pod.ip(to.is_ipv6()).to_string());
+                assert_eq!(client.ask(&to.to_string()), expected, "{to}");
+            }
+        };
+        let mut proxy = Proxy::with_facts(dual_stack_facts());
+        proxy.sync();
+        // Flows that nobody translates: they are there when the first endpoint comes.
+        asked(None);
+        let mut conntrack = Conntrack::open().unwrap();
+        let untranslated = conntrack.flows(&Filter::Protocol(Protocol::Udp), 100).unwrap();
+        assert!(untranslated.iter().any(|flow| flow.original.destination.port() == NODE_PORT));
+
+        let spec = json!({
+            "type": "LoadBalancer", "clusterIPs": CLUSTER_IP, "externalIPs": EXTERNAL_IP,
+            "ports": [{"name": "udp", "port": 53, "protocol": "UDP", "nodePort": NODE_PORT}],
+        });
+        objects::apply(&mut proxy, "web", &spec, &LOAD_BALANCER);
+        for server in &servers {
+            proxy.endpoints_of_both("web", &[server.ip(false).to_string(), server.ip(true).to_string()]);
+            let stale = proxy.sync().stale;
+            assert_eq!(stale.len(), clients.len());
+            let swept = conntrack.sweep(&Sweep::new(&proxy.table, &stale)).unwrap();
+            assert_eq!(swept.dumps, 2, "one for each family");
+            asked(Some(server));
+        }
+        proxy.endpoints_of_both("web", &[]);
+        let stale = proxy.sync().stale;
+        let swept = conntrack.sweep(&Sweep::new(&proxy.table, &stale)).unwrap();
+        assert_eq!((swept.deleted, swept.deleted_ipv6), (clients.len(), clients.len() / 2));
+        asked(None);
     });
 }
