@@ -232,6 +232,15 @@ pub(crate) fn write(configuration: &KubeProxyConfiguration, path: &Path) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
+/// The names of the outermost fields in which two configurations differ.
+pub(crate) fn differences(one: &KubeProxyConfiguration, other: &KubeProxyConfiguration) -> Vec<String> {
+    // What was read or made here can be written.
+    let object = |configuration| serde_json::to_value(configuration).unwrap_or_default();
+    let (one, other) = (object(one), object(other));
+    let fields = one.as_object().into_iter().flatten();
+    fields.filter(|(name, value)| other[name.as_str()] != **value).map(|(name, _)| name.clone()).collect()
+}
+
 /// kube-proxy takes `null` for nothing.
 fn remove_nulls(value: &mut Value) {
     let Value::Object(fields) = value else { return };

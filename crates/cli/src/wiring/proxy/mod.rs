@@ -115,6 +115,17 @@ impl Args {
         if !ignored.is_empty() {
             warn!("without effect on Sluice: {}", ignored.join(", "));
         }
+        let replaced = self.replaced();
+        if self.program.config.is_some() && !replaced.is_empty() {
+            warn!("the configuration file decides on {}: the flags for it do not count", replaced.join(", "));
+        }
+    }
+
+    /// The parts of the configuration that flags speak of. A kubeconfig may be the environment's, and is left out.
+    fn replaced(&self) -> Vec<String> {
+        let mut said = self.configuration(None);
+        said.client_connection.kubeconfig.clear();
+        configuration::differences(&said, &KubeProxyConfiguration::default())
     }
 }
 

@@ -188,6 +188,14 @@ fn flags_mean_the_same_as_fields() {
 }
 
 #[test]
+fn flags_that_a_file_replaces_are_known() {
+    let replaced = |line: &str| args(line).unwrap().replaced();
+    assert_eq!(replaced("--config x --master y --hostname-override z -v 4 --kubeconfig k"), [""; 0]);
+    let given = replaced("--config x --cluster-cidr=10.0.0.0/8 --healthz-bind-address= --masquerade-all");
+    assert_eq!(given, ["healthzBindAddress", "iptables", "nftables", "clusterCIDR"]);
+}
+
+#[test]
 fn every_flag_of_kube_proxy_is_known_and_no_other() {
     let ignored = args(
         "--feature-gates=A=true --ipvs-scheduler rr --profiling --kube-api-qps 5 --logging-format text --vmodule a=1",
