@@ -19,8 +19,11 @@ pub const ZONE: &str = "zone-a";
 /// Its addresses: the Node object's, then the others.
 pub const ADDRESSES: [&str; 4] = ["172.18.0.2", "fd00:172:18::2", "172.18.0.12", "fd00:172:18::12"];
 
-/// Its pods' networks.
-const PODS: [&str; 2] = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+/// Its pods' networks, as the Node object tells them: those of the many pods that are asked with.
+const PODS: [&str; 2] = ["10.244.128.0/17", "fd00:10:244:1::/64"];
+
+/// What lies behind its interface for pods: a few endpoints too.
+const BEHIND: [&str; 3] = ["10.244.1.0/24", PODS[0], PODS[1]];
 
 /// The subnets of service addresses.
 pub const SERVICE_CIDRS: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
@@ -34,21 +37,42 @@ pub struct Profile {
     pub sets: u64,
     /// The node's zone.
     pub zone: Option<&'static str>,
-    /// Pods are recognised by these networks.
-    pub cluster_cidrs: &'static [&'static str],
+    /// How pods are recognised.
+    pub detect: Detect,
     /// `--masquerade-all`.
     pub masquerade_all: bool,
     /// `--nodeport-addresses`: all of the node's, or its primary ones.
     pub all_node_ports: bool,
 }
 
+/// `--detect-local-mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detect {
+    /// By the networks of all pods; not at all, without any.
+    Cluster(&'static [&'static str]),
+    /// By the networks of the node's own.
+    Node,
+    /// By the bridge of this name.
+    Bridge(&'static str),
+    /// By interfaces whose names begin so.
+    Prefix(&'static str),
+}
+
+impl Detect {
+    /// True when an address alone tells.
+    #[must_use]
+    pub fn is_by_address(self) -> bool {
+        matches!(self, Self::Cluster(_) | Self::Node)
+    }
+}
+
 /// All that are recorded.
-pub const PROFILES: [Profile; 4] = [
+pub const PROFILES: [Profile; 7] = [
     Profile {
         name: "cluster-cidr",
         sets: 320,
         zone: Some(ZONE),
-        cluster_cidrs: &["10.244.0.0/16", "fd00:10:244::/48"],
+        detect: Detect::Cluster(&["10.244.0.0/16", "fd00:10:244::/48"]),
         masquerade_all: false,
         all_node_ports: false,
     },
@@ -56,7 +80,7 @@ pub const PROFILES: [Profile; 4] = [
         name: "masquerade-all",
         sets: 90,
         zone: None,
-        cluster_cidrs: &["10.244.0.0/16", "fd00:10:244::/48"],
+        detect: Detect::Cluster(&["10.244.0.0/16", "fd00:10:244::/48"]),
         masquerade_all: true,
         all_node_ports: false,
     },
@@ -64,7 +88,7 @@ pub const PROFILES: [Profile; 4] = [
         name: "unknown-pods",
         sets: 90,
         zone: Some(ZONE),
-        cluster_cidrs: &[],
+        detect: Detect::Cluster(&[]),
         masquerade_all: false,
         all_node_ports: true,
     },
@@ -72,7 +96,31 @@ pub const PROFILES: [Profile; 4] = [
         name: "one-family-of-pods",
         sets: 70,
         zone: Some(ZONE),
-        cluster_cidrs: &["10.244.0.0/16"],
+        detect: Detect::Cluster(&["10.244.0.0/16"]),
+        masquerade_all: false,
+        all_node_ports: true,
+    },
+    Profile {
+        name: "node-cidr",
+        sets: 50,
+        zone: Some(ZONE),
+        detect: Detect::Node,
+        masquerade_all: false,
+        all_node_ports: false,
+    },
+    Profile {
+        name: "bridge",
+        sets: 50,
+        zone: None,
+        detect: Detect::Bridge("cni0"),
+        masquerade_all: false,
+        all_node_ports: false,
+    },
+    Profile {
+        name: "interface-prefix",
+        sets: 50,
+        zone: None,
+        detect: Detect::Prefix("veth"),
         masquerade_all: false,
         all_node_ports: true,
     },
@@ -100,9 +148,12 @@ impl Profile {
         let parse =
             |texts: &[&str]| -> Vec<IpNet> { texts.iter().filter_map(|text| text.parse().ok()).collect() };
         let addresses: Vec<IpAddr> = ADDRESSES.iter().filter_map(|text| text.parse().ok()).collect();
-        let pods = match parse(self.cluster_cidrs) {
-            cidrs if cidrs.is_empty() => Pods::Unknown,
-            cidrs => Pods::Cidrs(cidrs.into_iter().collect()),
+        let pods = match self.detect {
+            Detect::Cluster([]) => Pods::Unknown,
+            Detect::Cluster(cidrs) => Pods::Cidrs(parse(cidrs).into_iter().collect()),
+            Detect::Node => Pods::Cidrs(parse(&PODS).into_iter().collect()),
+            Detect::Bridge(name) => Pods::Bridge(name.into()),
+            Detect::Prefix(prefix) => Pods::InterfacePrefix(prefix.into()),
         };
         let mut facts = NodeFacts::new(NODE, parse(&SERVICE_CIDRS))
             .in_zone(self.zone.map(Into::into))
@@ -121,6 +172,17 @@ impl Profile {
         let labels = self.zone.map_or(json!({}), |zone| json!({"topology.kubernetes.io/zone": zone}));
         let internal = ADDRESSES[..2].iter().map(|ip| json!({"type": "InternalIP", "address": ip}));
         let node_ports = if self.all_node_ports { json!(["0.0.0.0/0", "::/0"]) } else { json!(["primary"]) };
+        let (device, mode, detect, cluster) = match self.detect {
+            Detect::Cluster(cidrs) => ("pods0", "ClusterCIDR", json!({}), cidrs.join(",")),
+            Detect::Node => ("pods0", "NodeCIDR", json!({}), String::new()),
+            Detect::Bridge(name) => {
+                (name, "BridgeInterface", json!({"bridgeInterface": name}), String::new())
+            }
+            // The device's name is the prefix and a number.
+            Detect::Prefix(prefix) => {
+                ("veth0", "InterfaceNamePrefix", json!({"interfaceNamePrefix": prefix}), String::new())
+            }
+        };
         let wire = |address: &&str| format!("{address}/{}", if address.contains(':') { 64 } else { 24 });
         let networks = |texts: &[&str]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         Site {
@@ -130,11 +192,11 @@ impl Profile {
                 "status": {"addresses": internal.collect::<Vec<_>>()},
             }),
             addresses: ADDRESSES.iter().filter_map(|address| wire(address).parse().ok()).collect(),
-            pods: networks(&PODS),
-            pods_device: "pods0".to_owned(),
+            pods: networks(&BEHIND),
+            pods_device: device.to_owned(),
             service_cidrs: networks(&SERVICE_CIDRS),
             proxy: json!({
-                "clusterCIDR": self.cluster_cidrs.join(","),
+                "clusterCIDR": cluster, "detectLocalMode": mode, "detectLocal": detect,
                 "nodePortAddresses": node_ports,
                 "nftables": {"masqueradeAll": self.masquerade_all},
             }),
