@@ -120,13 +120,28 @@ impl Node {
     /// A packet could not be sent.
     pub fn ask(&mut self, question: &Question, number: usize) -> io::Result<Answer> {
         let sources = question.sender.addresses(question.destination.address.is_ipv4(), number);
-        let way = match question.sender {
+        self.ask_from(self.way(question.sender), &sources, question.destination)
+    }
+
+    /// How a sender's packets come to the node.
+    #[must_use]
+    pub fn way(&self, sender: Sender) -> Way {
+        match sender {
             Sender::Node => Way::Own,
             Sender::Pod => Way::Pods,
             Sender::Endpoint(address) if self.site.has_pod(address) => Way::Pods,
             _ => Way::Wire,
-        };
-        self.ask_from(way, &sources, question.destination)
+        }
+    }
+
+    /// Changes how long the node remembers a UDP flow that has no answer.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered or the kernel refuses.
+    pub fn remember_udp(&self, time: Duration) -> Result<(), Error> {
+        let path = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
+        let written = self.namespace.run(move || fs::write(path, time.as_secs().to_string()))?;
+        written.map_err(|source| Error::SetUp { what: path.to_owned(), source })
     }
 
     /// The same for senders of one's own choice.
@@ -158,10 +173,18 @@ impl Node {
     /// # Errors
     /// It could not be sent.
     pub fn send(&mut self, way: Way, source: IpAddr, to: Destination) -> io::Result<Fate> {
-        self.sent += 1;
         // A new port each time, so that each packet is a new flow.
         let port = 1024 + (self.sent % 60_000) as u16;
-        let (source, number) = (SocketAddr::new(source, port), self.sent);
+        self.send_from(way, SocketAddr::new(source, port), to)
+    }
+
+    /// The same from a port of one's own.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub fn send_from(&mut self, way: Way, source: SocketAddr, to: Destination) -> io::Result<Fate> {
+        self.sent += 1;
+        let number = self.sent;
         let first = First { protocol: to.protocol, source, destination: to.address, number };
         match way {
             Way::Own => self.own.send(&first)?,

@@ -38,8 +38,20 @@ impl ObjectSet {
     /// When the generator writes what is no Kubernetes object.
     #[must_use]
     pub fn generate(seed: u64) -> Self {
+        Self::variant(seed, 0)
+    }
+
+    /// The same Services with other endpoints, for each variant but 0.
+    ///
+    /// # Panics
+    /// As [`ObjectSet::generate`].
+    #[must_use]
+    pub fn variant(seed: u64, variant: u64) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x0123_4567_89AB_CDEF));
         let services = service::services(&mut random);
+        if variant > 0 {
+            random = Random::new(seed.wrapping_mul(0x0FED_CBA9_8765_4321) ^ variant);
+        }
         let slices = slice::slices(&mut random, &services);
         let typed = |list: &[Value]| list.to_vec();
         Self {

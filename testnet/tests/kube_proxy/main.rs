@@ -17,6 +17,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
+mod changes;
 mod scenarios;
 mod sets;
 
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     if let Err(error) = pods::userns::enter() {
         eprintln!("no user namespace: {error}");
     }
-    harness::run(sets::trials().into_iter().chain(scenarios::trials()).collect())
+    harness::run([sets::trials(), changes::trials(), scenarios::trials()].into_iter().flatten().collect())
 }
 
 fn done(differences: Vec<String>) -> Outcome {

@@ -148,7 +148,7 @@ fn comes_from_pod(profile: &Profile, question: &Question) -> bool {
 }
 
 /// What the table says, in the words of a recording.
-fn judge(table: &ForwardingTable, question: &Question) -> Answer {
+pub(super) fn judge(table: &ForwardingTable, question: &Question) -> Answer {
     let destination = question.destination.address;
     let source = question.sender.addresses(destination.is_ipv4(), 0)[0];
     let packet = Packet::new(source, question.destination.protocol, destination);
@@ -206,7 +206,7 @@ fn ask(node: &mut Node, set: &ObjectSet) -> BTreeMap<Question, Answer> {
     questions(set).into_iter().enumerate().map(ask).collect()
 }
 
-fn node(site: &Site) -> Node {
+pub(super) fn node(site: &Site) -> Node {
     Node::start(site)
         .unwrap_or_else(|error| harness::skip(format!("{error}: {:?}", std::error::Error::source(&error))))
 }
