@@ -100,8 +100,10 @@ fn judge_all(cluster: &Cluster, cases: &[PacketCase], memory: &Memory) -> Vec<(u
             .map(|group| scope.spawn(move || group.into_iter().filter_map(judge).collect::<Vec<_>>()))
             .collect();
         let panicked = |_| vec![(1, "a probe panicked".to_owned())];
-        let faults = threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(panicked));
-        faults.chain(crowds(cases, memory)).collect()
+        let joined = threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(panicked));
+        let mut faults: Vec<_> = joined.collect();
+        faults.extend(crowds(cases, memory));
+        faults
     })
 }
 
