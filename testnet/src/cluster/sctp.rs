@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -55,8 +56,11 @@ impl Listener {
     }
 }
 
-/// Begins an association and returns the server's text.
+/// Begins an association and returns the server's text. One at a time: raw sockets know no ports, so the refusal of one
+/// association is told to all that go to the same address.
 pub(super) fn talk(destination: SocketAddr, patience: Duration) -> io::Result<String> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let socket = raw(destination.ip())?;
     connect(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(destination.ip(), 0)))?;
     let from = next_port();

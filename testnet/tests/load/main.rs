@@ -18,8 +18,14 @@ use testnet::judge::Order;
 use lab::Lab;
 use objects::{Member, PODS};
 
-/// A test and its name.
-type Test = (&'static str, fn());
+/// A test and its name; it returns the longest time that a UDP client was without an answer.
+type Test = (&'static str, fn() -> Duration);
+
+/// How long that may be.
+const HOLE: Duration = Duration::from_secs(1);
+
+/// How often a test may be made until it is not longer: a busy machine is no wrong rule. All else must be right each time.
+const ATTEMPTS: usize = 3;
 
 fn main() -> ExitCode {
     if let Some(node) = std::env::var_os(agent::NODE) {
@@ -37,12 +43,27 @@ fn main() -> ExitCode {
         Trial::new(name, move || match entered {
             Err(reason) => Outcome::Skipped(reason),
             Ok(_) => {
-                test();
-                Outcome::Passed
+                let holes: Vec<Duration> = within(test);
+                if holes.last().is_some_and(|hole| *hole <= HOLE) {
+                    Outcome::Passed
+                } else {
+                    Outcome::Failed(format!(
+                        "UDP clients were without answers for {holes:?}, in each attempt"
+                    ))
+                }
             }
         })
     };
     harness::run(trials.into_iter().map(trial).collect())
+}
+
+/// The longest hole of each attempt, up to the first that is short enough.
+fn within(test: fn() -> Duration) -> Vec<Duration> {
+    let mut holes = Vec::new();
+    while holes.len() < ATTEMPTS && holes.last().is_none_or(|hole| *hole > HOLE) {
+        holes.push(test());
+    }
+    holes
 }
 
 /// How many times as much as in the short form.
@@ -51,7 +72,7 @@ fn times() -> usize {
 }
 
 /// Pod by pod, as a Deployment does it: a new one comes and gets ready, an old one terminates and goes.
-fn rolling_restart() {
+fn rolling_restart() -> Duration {
     let mut lab = Lab::start();
     let load = lab.load();
     let mut members: Vec<usize> = (0..PODS / 2).collect();
@@ -65,10 +86,10 @@ fn rolling_restart() {
         lab.apply_and_wait(&[&objects::ready(&members)[..], &[Member::terminating(old)]].concat());
         lab.apply_and_wait(&objects::ready(&members));
     }
-    load.finish("rolling restart");
+    load.finish("rolling restart")
 }
 
-fn scale_up_and_down() {
+fn scale_up_and_down() -> Duration {
     let mut lab = Lab::start();
     let load = lab.load();
     let mut order = Order::seeded(u64::from(std::process::id()));
@@ -77,10 +98,10 @@ fn scale_up_and_down() {
         let members: Vec<usize> = (first..first + count).map(|index| index % PODS).collect();
         lab.apply_and_wait(&objects::ready(&members));
     }
-    load.finish("scale up and down");
+    load.finish("scale up and down")
 }
 
-fn hundred_services_changed_a_second() {
+fn hundred_services_changed_a_second() -> Duration {
     let mut lab = Lab::start();
     let load = lab.load();
     let begun = Instant::now();
@@ -91,11 +112,11 @@ fn hundred_services_changed_a_second() {
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     let rate = f64::from(changes) / begun.elapsed().as_secs_f64();
-    load.finish(&format!("{rate:.0} services changed a second"));
+    load.finish(&format!("{rate:.0} services changed a second"))
 }
 
 /// Proxies that are processes of their own change the Service all the time, and are killed in the midst of it.
-fn proxies_killed_and_restarted() {
+fn proxies_killed_and_restarted() -> Duration {
     let mut lab = Lab::start();
     let load = lab.load();
     lab.drop_planes();
@@ -109,6 +130,7 @@ fn proxies_killed_and_restarted() {
     }
     lab.adopt();
     lab.apply_and_wait(&objects::ready(&[0, 7]));
-    load.finish(&format!("{kills} kills of both proxies"));
+    let hole = load.finish(&format!("{kills} kills of both proxies"));
     assert_eq!(lab.verify(), 0, "elements that a later comparison repaired");
+    hole
 }
