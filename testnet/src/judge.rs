@@ -4,6 +4,7 @@
 //! never stops at the first difference. A stage that cannot run on this machine says so by [`Verdict::Skipped`].
 
 mod dns;
+mod explanation;
 mod faults;
 mod feed;
 mod forwarding;

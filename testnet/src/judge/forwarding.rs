@@ -7,6 +7,7 @@ use dataplane::forwarding_table::{self as table, ForwardingTable, Packet, Pods};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use services::{Changes, Snapshot};
 
+use super::explanation::contradictions;
 use super::feed::Known;
 use super::{Feed, Report, Verdict};
 use crate::scenario::{DetectLocal, Facts, NodeFacts, Outcome, PacketCase, Scenario, Source, Stage, Target};
@@ -122,7 +123,11 @@ pub fn forwarding(scenario: &Scenario) -> Verdict {
     for step in &scenario.steps {
         step.events.iter().for_each(|event| feed.play(event));
         let changes = feed.model.take_changes();
-        tables.update(&feed.known(), &changes);
+        let known = feed.known();
+        tables.update(&known, &changes);
+        for wrong in tables.tables.iter().flat_map(|table| contradictions(table, &known.snapshot)) {
+            report.fail(&scenario.file, step.line, format!("an explanation contradicts the table: {wrong}"));
+        }
         for dump in step.dumps.iter().filter(|dump| dump.stage == Stage::Forwarding) {
             report.compare(&scenario.file, dump, &tables.text(&dump.node));
         }

@@ -26,6 +26,17 @@ spec: {selector: {app: podinfo}, internalTrafficPolicy: Local, ports: [{port: 80
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: door}
+spec:
+  {type: NodePort, externalTrafficPolicy: Local, selector: {app: podinfo}, ports: [{port: 80, targetPort: 9898, nodePort: 30081}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless}
+spec: {clusterIP: None, selector: {app: podinfo}, ports: [{port: 80, targetPort: 9898}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: cart, namespace: kube-public}
 spec: {selector: {app: cart}, ports: [{port: 80}]}
 ---
@@ -56,6 +67,7 @@ fn trace(place: &Place) {
     eventually("the endpoint is known", 10, || asked(&cluster, &["client", "podinfo:80"]).code == Some(0));
     connects(&cluster);
     does_not(&cluster);
+    from_outside(&cluster);
     real_packets(&cluster);
     as_json(&cluster);
     drop(cluster);
@@ -86,6 +98,7 @@ fn connects(cluster: &Cluster<'_>) {
         "it would connect",
     ];
     says(&shown, 0, &words);
+    says(&asked(cluster, &["client", "headless:9898"]), 0, &["no Service's address", "it would connect"]);
     says(&asked(cluster, &["--node", "worker-1", "podinfo:80"]), 0, &["a process of node worker-1"]);
 }
 
@@ -93,6 +106,7 @@ fn does_not(cluster: &Cluster<'_>) {
     let cases = [
         ("typo:80", "no pod of namespace default has them. Pod podinfo comes near, with app=podinfo."),
         ("podinfo:9898", "9898 is the port of its pods; the Service's own is 80."),
+        ("headless:80", "which serve port 9898, not 80, and a headless Service translates no ports."),
         ("cart:80", "there is one in kube-public, whose name from here is cart.kube-public."),
         ("podinf:80", "did you mean podinfo?"),
         ("near:80", "none of its ready pods is on worker-2, where the packet enters; they are on worker-1."),
@@ -106,6 +120,27 @@ fn does_not(cluster: &Cluster<'_>) {
     assert!(nobody.stderr.contains("there is no pod nobody in namespace default"), "{}", nobody.stderr);
     let portless = asked(cluster, &["client", "podinfo"]);
     assert!(portless.code == Some(2) && portless.stderr.contains("HOST:PORT"), "{}", portless.stderr);
+}
+
+/// A node port with policy Local: served where the pod is, dropped elsewhere, and every node's own may use it.
+fn from_outside(cluster: &Cluster<'_>) {
+    let outside = ["--from-ip", "198.51.100.7"];
+    let served = asked(cluster, &[outside[0], outside[1], "172.18.0.2:30081"]);
+    says(
+        &served,
+        0,
+        &["arrives at node worker-1", "a node port of Service default/door", "the source stays 198.51.100.7"],
+    );
+    let dropped = asked(cluster, &[outside[0], outside[1], "172.18.0.3:30081"]);
+    says(
+        &dropped,
+        1,
+        &["arrives at node worker-2", "not on this node (policy Local)", "externalTrafficPolicy: Local"],
+    );
+    let own = asked(cluster, &["--node", "worker-2", "172.18.0.3:30081", "--live"]);
+    says(&own, 0, &["the source becomes worker-2's address", "it connects"]);
+    let sent = asked(cluster, &[outside[0], outside[1], "172.18.0.2:30081", "--live"]);
+    assert!(sent.code == Some(2) && sent.stderr.contains("neither"), "{}{}", sent.stdout, sent.stderr);
 }
 
 fn real_packets(cluster: &Cluster<'_>) {
