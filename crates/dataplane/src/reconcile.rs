@@ -77,7 +77,9 @@ impl Reconciler {
     pub fn open() -> Result<Self, Error> {
         let mut socket = Socket::open().map_err(Error::Open)?;
         let owned = nftables::can_own(&mut socket).map_err(Error::Open)?;
-        let planes = [&IPV4, &IPV6].map(|family| Plane::new(family, owned));
+        // A kernel with owned tables (6.9) refuses from nat chains (5.9).
+        let late = !owned && !nftables::can_refuse_early(&mut socket).map_err(Error::Open)?;
+        let planes = [&IPV4, &IPV6].map(|family| Plane::new(family, owned, late));
         Ok(Self { socket, planes, stale: BTreeSet::new(), counters: Counters::default() })
     }
 
@@ -96,6 +98,13 @@ impl Reconciler {
     #[must_use]
     pub fn without_ownership(mut self) -> Self {
         self.planes.iter_mut().for_each(|plane| plane.layout.owned = false);
+        self
+    }
+
+    /// The same with filter chains that refuse, as on kernels before 5.9.
+    #[must_use]
+    pub fn with_late_refusal(mut self) -> Self {
+        self.planes.iter_mut().for_each(|plane| plane.layout.late_refusal = true);
         self
     }
 
@@ -217,7 +226,7 @@ pub fn dump() -> Result<Vec<String>, Error> {
     let mut socket = Socket::open().map_err(Error::Open)?;
     let mut tables = Vec::new();
     for family in [&IPV4, &IPV6] {
-        let layout = Layout { family, table: nftables::TABLE, owned: false };
+        let layout = Layout::plain(family, nftables::TABLE);
         let state = nftables::read(&mut socket, &layout);
         let state = state.map_err(|cause| Error::Read { family: family.name(), cause })?;
         tables.push((family, state));

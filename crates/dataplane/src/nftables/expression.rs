@@ -96,6 +96,8 @@ pub(crate) enum Expression {
     InputInterface(Register),
     /// Loads what kind of address the packet's source is to this host, see [`LOCAL_ADDRESS`].
     SourceKind(Register),
+    /// Loads the connection's state as a bit.
+    ConnectionState(Register),
     /// Loads the connection's status bits.
     ConnectionStatus(Register),
     /// Loads the destination address of the connection's first packet.
@@ -151,7 +153,10 @@ impl Expression {
             Self::Payload { .. } => "payload",
             Self::TransportProtocol(_) | Self::InputInterface(_) => "meta",
             Self::SourceKind(_) => "fib",
-            Self::ConnectionStatus(_) | Self::OriginalDestination(..) | Self::OriginalPort(_) => "ct",
+            Self::ConnectionState(_)
+            | Self::ConnectionStatus(_)
+            | Self::OriginalDestination(..)
+            | Self::OriginalPort(_) => "ct",
             Self::SocketWildcard(_) => "socket",
             Self::Random(..) => "numgen",
             Self::Mask(..) => "bitwise",
@@ -185,7 +190,8 @@ impl Expression {
             Self::InputInterface(into) => numbers(data, &[(1, into.number()), (2, 6)]),
             // NFTA_FIB_DREG, _RESULT (NFT_FIB_RESULT_ADDRTYPE), _FLAGS (NFTA_FIB_F_SADDR)
             Self::SourceKind(into) => numbers(data, &[(1, into.number()), (2, 3), (3, 1)]),
-            // NFTA_CT_DREG, _KEY (NFT_CT_STATUS)
+            // NFTA_CT_DREG, _KEY (NFT_CT_STATE, NFT_CT_STATUS)
+            Self::ConnectionState(into) => numbers(data, &[(1, into.number()), (2, 0)]),
             Self::ConnectionStatus(into) => numbers(data, &[(1, into.number()), (2, 2)]),
             Self::OriginalDestination(into, key) => write_original(data, *into, *key),
             // NFT_CT_PROTO_DST

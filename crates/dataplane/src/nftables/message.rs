@@ -2,7 +2,7 @@
 
 use super::expression::Expression;
 use super::family::Family;
-use super::set::Set;
+use super::set::{REFUSED, SETS, Set};
 use crate::netlink::{APPEND, Batch, CREATE, Header};
 
 /// `NFNL_SUBSYS_NFTABLES`.
@@ -50,7 +50,7 @@ const UDATA_COMMENT: u8 = 0;
 const COMMENT_LIMIT: usize = 253;
 
 /// Version of the table's layout: chains, rules and sets. A table of another version is replaced as a whole.
-const LAYOUT_VERSION: u32 = 3;
+const LAYOUT_VERSION: u32 = 4;
 
 /// Where a table is and how it is kept.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +61,21 @@ pub(crate) struct Layout {
     pub(crate) table: &'static str,
     /// Owned by our socket, and kept when that closes.
     pub(crate) owned: bool,
+    /// Refused by filter chains, because nat chains cannot (kernels below 5.9).
+    pub(crate) late_refusal: bool,
 }
 
 impl Layout {
+    /// A table that anyone may change, on a kernel that refuses from nat chains.
+    pub(crate) fn plain(family: &'static Family, table: &'static str) -> Self {
+        Self { family, table, owned: false, late_refusal: false }
+    }
+
+    /// The sets that such a table has.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &'static Set> {
+        SETS.iter().filter(|set| self.late_refusal || set.name != REFUSED)
+    }
+
     /// The comment that a table of this layout carries.
     pub(super) fn comment() -> String {
         format!("sluice layout {LAYOUT_VERSION}")

@@ -42,13 +42,13 @@ impl Plan {
     ) -> Self {
         let mut plan = Self::default();
         if state.presence == Presence::Ours {
-            plan.contents(layout.family, state, table, changes);
+            plan.contents(layout, state, table, changes);
             return plan;
         }
         plan.delete_table = state.presence == Presence::Other;
         if is_of_use(layout.family, table, changes) {
             plan.make_table = true;
-            plan.contents(layout.family, &state.emptied(), table, None);
+            plan.contents(layout, &state.emptied(), table, None);
         }
         plan
     }
@@ -57,11 +57,11 @@ impl Plan {
     pub(crate) fn part(layout: &Layout, state: &State, table: &ForwardingTable, part: &TableChanges) -> Self {
         let mut plan = Self::default();
         if state.presence == Presence::Ours {
-            plan.contents(layout.family, state, table, Some(part));
+            plan.contents(layout, state, table, Some(part));
         } else {
             plan.make_table = true;
             plan.delete_table = state.presence == Presence::Other;
-            plan.contents(layout.family, &state.emptied(), table, Some(part));
+            plan.contents(layout, &state.emptied(), table, Some(part));
         }
         plan
     }
@@ -98,11 +98,12 @@ impl Plan {
 
     fn contents(
         &mut self,
-        family: &Family,
+        layout: &Layout,
         state: &State,
         table: &ForwardingTable,
         changes: Option<&TableChanges>,
     ) {
+        let family = layout.family;
         let all;
         let touched = match changes {
             Some(changes) => changes,
@@ -113,18 +114,19 @@ impl Plan {
         };
         let keys = || touched.frontends.iter().filter(|key| family.contains(key.address));
         self.frontends =
-            keys().filter_map(|key| FrontendPlan::new(key, state, table.frontend(key))).collect();
+            keys().filter_map(|key| FrontendPlan::new(layout, key, state, table.frontend(key))).collect();
         self.affinity = AffinityPlan::new(family, state, table, keys(), &self.frontends, changes.is_none());
         self.sets = Sets::new(family, state, table, touched);
         if touched.facts {
-            self.fixed_chains(family, state, table);
+            self.fixed_chains(layout, state, table);
         }
         self.balance_chains(family, state);
     }
 
     /// Chains that are always there, and balance chains that somebody may have edited.
-    fn fixed_chains(&mut self, family: &Family, state: &State, table: &ForwardingTable) {
-        let circumstances = Circumstances::of(family, table.facts());
+    fn fixed_chains(&mut self, layout: &Layout, state: &State, table: &ForwardingTable) {
+        let family = layout.family;
+        let circumstances = Circumstances::of(layout, table.facts());
         let known =
             state.chains.keys().filter_map(|name| List::of_chain(name)).filter(|(_, count)| *count > 1);
         let known = known.map(|(list, count)| balance_chain(family, list, count));

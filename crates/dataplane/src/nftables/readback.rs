@@ -16,8 +16,8 @@ use super::message::{
 };
 use super::rules::List;
 use super::set::{
-    ANSWERED, GUARDED, HAIRPINS, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, PODS, SERVICE_CIDRS,
-    SERVICE_IPS, SERVICES, SETS, SOURCES,
+    ANSWERED, GUARDED, HAIRPINS, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, PODS, REFUSED, SERVICE_CIDRS,
+    SERVICE_IPS, SERVICES, SOURCES,
 };
 use super::state::{External, Presence, Route, Service, State};
 use crate::netlink::{Batch, DUMP, Error, Received, Socket, Writer, request};
@@ -107,9 +107,10 @@ impl Reader<'_> {
     /// All that is in the table, if it has the sets of our layout.
     fn contents(&mut self) -> Result<State, Error> {
         let sets = self.sets()?;
-        if !SETS.iter().all(|set| sets.get(set.name) == Some(&set.key_type(self.layout.family))) {
+        if !self.layout.sets().all(|set| sets.get(set.name) == Some(&set.key_type(self.layout.family))) {
             return self.to_be_replaced();
         }
+        let refuses_late = sets.contains_key(REFUSED);
         let sets = sets.into_keys().filter(|name| affinity::is_set(name)).collect();
         let mut state = State { presence: Presence::Ours, chains: self.chains()?, sets, ..State::default() };
         self.services(&mut state)?;
@@ -117,6 +118,9 @@ impl Reader<'_> {
             self.endpoints(&mut state, list)?;
         }
         self.externals(&mut state)?;
+        if refuses_late {
+            self.each(&mut state, REFUSED, |_, external| external.refused = true)?;
+        }
         self.members(&mut state)?;
         let routes: Vec<Route> =
             state.frontends.values().flat_map(|held| held.routes().cloned().collect::<Vec<_>>()).collect();

@@ -13,12 +13,14 @@
 //! ```
 //!
 //! Traps that shape this: each lookup in one packet takes its own generation of the maps, so a missing index goes on
-//! to `n1` and only a missing first endpoint is refused. Rejecting from nat chains needs kernel 5.9. A lookup that
+//! to `n1` and only a missing first endpoint is refused. Rejecting from nat chains needs kernel 5.9: below, the chain
+//! `refuse` lets pass, and filter chains (input too) refuse what is still addressed to a frontend. A lookup that
 //! feeds a lookup makes nft 1.0.6 abort.
 
 mod answered;
 mod circumstances;
 mod load;
+mod refusal;
 mod services;
 mod sticky;
 mod translated;
@@ -35,6 +37,8 @@ pub(super) use sticky::{endpoint_chain, sticky_chain};
 
 /// The chain that refuses.
 pub(super) const REFUSE: &str = "refuse";
+/// The chain that filter chains refuse by, where nat chains cannot.
+pub(super) const REJECT: &str = "reject-late";
 /// The chain for frontends whose verdict depends on the client.
 pub(super) const EXTERNAL: &str = "external";
 /// The chain for what this node answers itself.
@@ -43,6 +47,7 @@ const UNTRACK: &str = "untrack";
 const TRANSLATED: &str = "translated";
 
 const PREROUTING: u32 = 0;
+const INPUT: u32 = 1;
 const FORWARD: u32 = 2;
 const OUTPUT: u32 = 3;
 const POSTROUTING: u32 = 4;
@@ -59,9 +64,11 @@ pub(super) fn fixed_chains(family: &Family, circumstances: &Circumstances) -> Ve
         hook: Some(Hook { kind, number, priority }),
         rules,
     };
-    let stray_output = [answered::accept(family), vec![stray_drop(family)]].concat();
-    vec![
-        plain(REFUSE, services::refuse(family)),
+    let late = if circumstances.late_refusal { refusal::late(family) } else { Vec::new() };
+    let forward = [late.clone(), vec![stray_drop(family)]].concat();
+    let output = [answered::accept(family), forward.clone()].concat();
+    let mut chains = refusal::chains(family, circumstances.late_refusal);
+    chains.extend([
         plain(UNTRACK, answered::untrack()),
         balance_chain(family, List::All, 1),
         balance_chain(family, List::Outside, 1),
@@ -71,10 +78,14 @@ pub(super) fn fixed_chains(family: &Family, circumstances: &Circumstances) -> Ve
         hooked("raw-output", "filter", OUTPUT, PRIORITY_RAW, answered::leaving(family)),
         hooked("nat-prerouting", "nat", PREROUTING, PRIORITY_DSTNAT, services::lookup(family)),
         hooked("nat-output", "nat", OUTPUT, PRIORITY_DSTNAT, services::lookup(family)),
-        hooked("filter-forward", "filter", FORWARD, PRIORITY_FILTER, vec![stray_drop(family)]),
-        hooked("filter-output", "filter", OUTPUT, PRIORITY_FILTER, stray_output),
+        hooked("filter-forward", "filter", FORWARD, PRIORITY_FILTER, forward),
+        hooked("filter-output", "filter", OUTPUT, PRIORITY_FILTER, output),
         hooked("nat-postrouting", "nat", POSTROUTING, PRIORITY_SRCNAT, translated::was_translated()),
-    ]
+    ]);
+    if !late.is_empty() {
+        chains.push(hooked("filter-input", "filter", INPUT, PRIORITY_FILTER, late));
+    }
+    chains
 }
 
 /// What still goes to a service address after translation must not leave: unallocated addresses, and packets that

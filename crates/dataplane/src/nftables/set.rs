@@ -30,6 +30,8 @@ pub(crate) const ENDPOINTS_OUTSIDE: &str = "endpoints-outside";
 pub(crate) const SERVICE_IPS: &str = "service-ips";
 /// Subnets that service addresses come from.
 pub(crate) const SERVICE_CIDRS: &str = "service-cidrs";
+/// Frontends beside ClusterIPs that filter chains refuse, where nat chains cannot.
+pub(crate) const REFUSED: &str = "refused";
 /// Subnets by which pods are recognised.
 pub(crate) const PODS: &str = "pods";
 /// Endpoints of this node, as `source . destination` of a flow to itself.
@@ -140,6 +142,7 @@ pub(crate) const SETS: &[Set] = &[
     intervals(PODS, &[Part::Source]),
     set(HAIRPINS, &[Part::Source, Part::Destination]),
     set(ANSWERED, SERVICE_KEY),
+    set(REFUSED, SERVICE_KEY),
 ];
 
 impl Set {

@@ -62,7 +62,7 @@ fn golden(text: &str) -> Messages {
 }
 
 fn ours(family: &'static Family) -> Messages {
-    let layout = Layout { family, table: "sluice", owned: false };
+    let layout = Layout::plain(family, "sluice");
     let mut batch = Batch::new(SUBSYSTEM);
     layout.new_table(&mut batch);
     // nft numbers sets from 1 in the order of its input; maps that hold nothing are numbered all the same.
@@ -72,7 +72,7 @@ fn ours(family: &'static Family) -> Messages {
     }
     let pods = [FromPods::ByAddress, FromPods::Bridge("cni0".into()), FromPods::Interface("veth".into())];
     for pods in pods {
-        let circumstances = Circumstances { pods: Some(pods), masquerade_all: false };
+        let circumstances = Circumstances { pods: Some(pods), masquerade_all: false, late_refusal: false };
         for chain in fixed_chains(family, &circumstances) {
             layout.new_chain(&mut batch, &chain);
             layout.new_rules(&mut batch, &chain);
@@ -207,7 +207,7 @@ proptest! {
 fn ours_bytes() -> Vec<u8> {
     let mut batch = Batch::new(SUBSYSTEM);
     for family in [&IPV4, &IPV6] {
-        elements(&Layout { family, table: "sluice", owned: false }, &mut batch);
+        elements(&Layout::plain(family, "sluice"), &mut batch);
     }
     batch.finish().to_vec()
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::element::{Element, PER_MESSAGE, address_key, hairpin_key, interval, service_key};
 use super::message::{Layout, SUBSYSTEM};
 use super::plan::{AffinityPlan, FrontendPlan, Members, Plan, Retired, StickyChain, Subnets};
-use super::set::{ANSWERED, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS, SETS};
+use super::set::{ANSWERED, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS};
 use crate::netlink::{Batch, Error, Socket};
 
 /// Frontends of which all elements but endpoints go in one transaction together.
@@ -256,7 +256,7 @@ fn structure(layout: &Layout, plan: &Plan, batch: &mut Batch) {
     }
     if plan.make_table {
         layout.new_table(batch);
-        for (id, set) in (1..).zip(SETS) {
+        for (id, set) in (1..).zip(layout.sets()) {
             layout.new_set(batch, set, id);
         }
     }

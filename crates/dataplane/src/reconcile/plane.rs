@@ -45,8 +45,8 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    pub(super) fn new(family: &'static Family, owned: bool) -> Self {
-        let layout = Layout { family, table: nftables::TABLE, owned };
+    pub(super) fn new(family: &'static Family, owned: bool, late_refusal: bool) -> Self {
+        let layout = Layout { owned, late_refusal, ..Layout::plain(family, nftables::TABLE) };
         Self { layout, state: None, unsupported: false, aside: Aside::default() }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use dataplane::forwarding_table::{NodeFacts, Outcome, Packet, Pods};
+use dataplane::reconcile::Reconciler;
 use serde_json::{Value, json};
 use services::Protocol;
 
@@ -249,4 +250,45 @@ pub(crate) fn endpoints_reach_themselves_by_every_address() {
             }
         }
     });
+}
+
+/// Kernels before 5.9, whose nat chains may not refuse; here the same chains on a newer one.
+pub(crate) fn filter_chains_refuse_where_nat_chains_cannot() {
+    isolated("external::filter_chains_refuse_where_nat_chains_cannot", || {
+        let mut lab = Lab::new();
+        lab.proxy.reconciler = Reconciler::open().unwrap().without_ownership().with_late_refusal();
+        apply(&mut lab.proxy, &json!({"internalTrafficPolicy": "Local"}));
+        lab.endpoints(&[]);
+        lab.sync();
+        let externals = |ipv6| [node_port(ipv6), at(LOAD_BALANCER, ipv6, 80)];
+        for ipv6 in [false, true] {
+            let cluster_ip = [80, 81].map(|port| at(CLUSTER_IP, ipv6, port));
+            for to in cluster_ip.into_iter().chain(externals(ipv6)) {
+                assert_eq!(lab.proxy.table.judge(&packet(&lab.client, to)), Outcome::Reject);
+                for from in [Some(&lab.outside), Some(&lab.client), None] {
+                    assert_eq!(lab.servers(from, to), 0, "refused");
+                }
+            }
+            assert_eq!(lab.client.ask(&at(CLUSTER_IP, ipv6, 80).to_string()), Answer::Refused);
+        }
+        lab.endpoints(&[false, true]);
+        lab.sync();
+        for ipv6 in [false, true] {
+            let to = at(CLUSTER_IP, ipv6, 80);
+            assert_eq!(lab.proxy.table.judge(&packet(&lab.client, to)), Outcome::Drop);
+            assert_eq!(lab.servers(Some(&lab.client), to), 0, "dropped, not refused");
+            for to in externals(ipv6) {
+                assert_eq!(lab.servers(Some(&lab.outside), to), 1);
+            }
+        }
+        let again = lab.proxy.reconciler.verify(&lab.proxy.table).unwrap();
+        assert_eq!(again.transactions, 0, "what is read back is what was wanted");
+        if let Some(listing) = crate::namespace::output("nft", &["list", "ruleset"]) {
+            assert!(listing.contains("ct state new ip daddr @service-ips goto reject-late"), "{listing}");
+        }
+    });
+}
+
+fn packet(from: &Pod, to: SocketAddr) -> Packet {
+    Packet::new(from.ip(to.is_ipv6()), Protocol::Tcp, to)
 }

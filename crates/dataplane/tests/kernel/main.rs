@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         affinity::another_layout_keeps_the_memory,
         external::a_policy_decides_who_serves_whom,
         external::source_ranges_bind_load_balancers_only,
+        external::filter_chains_refuse_where_nat_chains_cannot,
         external::cluster_ips_are_masqueraded_as_told,
         external::endpoints_reach_themselves_by_every_address,
         listing::nft_lists_the_table,

@@ -187,7 +187,7 @@ pub(crate) fn a_restart_under_load_loses_nothing() {
         proxy.service("web", "10.96.1.1", 80);
         proxy.endpoints("web", &["10.244.1.2"]);
         proxy.sync();
-        let time = std::time::Duration::from_secs(1);
+        let time = std::time::Duration::from_secs(3);
         let flood = client.namespace.start(move || crate::node::flood("10.96.1.1:80", time));
         let mut restarts = 0;
         while !flood.is_finished() {

@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 
 use crate::forwarding_table::{Frontend, FrontendKey, Target};
 use crate::nftables::element::{Element, endpoint_key, endpoint_value, service_key, source_range};
+use crate::nftables::message::Layout;
 use crate::nftables::numbering::{Renumbering, renumber};
 use crate::nftables::rules::List;
-use crate::nftables::set::{GUARDED, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, SERVICES, SOURCES};
+use crate::nftables::set::{
+    GUARDED, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, REFUSED, SERVICES, SOURCES,
+};
 use crate::nftables::state::{Held, Numbered, Route, State};
 use crate::nftables::transaction::Changes;
 
@@ -24,7 +27,12 @@ pub(crate) struct FrontendPlan {
 }
 
 impl FrontendPlan {
-    pub(super) fn new(key: &FrontendKey, state: &State, frontend: Option<&Frontend>) -> Option<Self> {
+    pub(super) fn new(
+        layout: &Layout,
+        key: &FrontendKey,
+        state: &State,
+        frontend: Option<&Frontend>,
+    ) -> Option<Self> {
         let nothing = Held::default();
         let held = state.frontends.get(key).unwrap_or(&nothing);
         // Clients that are remembered are led to their endpoint by rules, not by numbers.
@@ -38,9 +46,9 @@ impl FrontendPlan {
             endpoints(frontend.map(|frontend| &frontend.target), List::All),
             endpoints(outside, List::Outside),
         ];
-        let [all, outside] = [0, 1].map(|list: usize| numbered(&numbers[list]));
-        let protocol = key.protocol;
-        let wanted = frontend.map(|frontend| Held::of(frontend, protocol, all, outside)).unwrap_or_default();
+        let lists = [0, 1].map(|list: usize| numbered(&numbers[list]));
+        let of = |frontend| Held::of(frontend, key.protocol, lists, layout.late_refusal);
+        let wanted = frontend.map(of).unwrap_or_default();
         let before = state.endpoints(held);
         let after: BTreeSet<SocketAddr> = frontend.into_iter().flat_map(Frontend::endpoints).collect();
         if *held == wanted && before == after {
@@ -92,6 +100,7 @@ impl FrontendPlan {
         let (held, wanted) = (held.external(), wanted.external());
         self.route(INSIDE, held.inside.as_ref(), wanted.inside.as_ref(), changes);
         self.route(OUTSIDE, held.outside.as_ref(), wanted.outside.as_ref(), changes);
+        self.member(REFUSED, held.refused, wanted.refused, changes);
         self.member(GUARDED, held.guarded, wanted.guarded, changes);
         self.member(MASQUERADED, held.masqueraded, wanted.masqueraded, changes);
         self.member(MASQUERADED_OWN, held.masqueraded_own, wanted.masqueraded_own, changes);

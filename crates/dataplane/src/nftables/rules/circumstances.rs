@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::{EXTERNAL, TRANSLATED};
+use super::refusal::LATE_REFUSAL;
+use super::{EXTERNAL, REFUSE, TRANSLATED};
 use crate::forwarding_table::{NodeFacts, Pods};
 use crate::nftables::expression::{Expression, Register};
 use crate::nftables::family::{Family, PROTOCOL};
+use crate::nftables::message::Layout;
 use crate::nftables::set::PODS;
 
 /// Longest name of an interface, `IFNAMSIZ` with its NUL.
@@ -35,17 +37,19 @@ pub(in crate::nftables) struct Circumstances {
     pub(in crate::nftables) pods: Option<FromPods>,
     /// Every connection to a ClusterIP is masqueraded.
     pub(in crate::nftables) masquerade_all: bool,
+    /// Filter chains refuse, not nat chains.
+    pub(in crate::nftables) late_refusal: bool,
 }
 
 impl Circumstances {
-    pub(in crate::nftables) fn of(family: &Family, facts: &NodeFacts) -> Self {
+    pub(in crate::nftables) fn of(layout: &Layout, facts: &NodeFacts) -> Self {
         let pods = match &facts.pods {
-            Pods::Cidrs(_) if facts.pods.knows(family.is_ipv4()) => Some(FromPods::ByAddress),
+            Pods::Cidrs(_) if facts.pods.knows(layout.family.is_ipv4()) => Some(FromPods::ByAddress),
             Pods::Unknown | Pods::Cidrs(_) => None,
             Pods::Bridge(name) => Some(FromPods::Bridge(name.clone())),
             Pods::InterfacePrefix(prefix) => Some(FromPods::Interface(prefix.clone())),
         };
-        Self { pods, masquerade_all: facts.masquerade_all }
+        Self { pods, masquerade_all: facts.masquerade_all, late_refusal: layout.late_refusal }
     }
 
     /// From the comments of the rules that a table holds.
@@ -55,7 +59,8 @@ impl Circumstances {
             FromPods::parse(comment.strip_prefix(FROM_PODS)?.strip_prefix(" (")?.strip_suffix(')')?)
         });
         let masquerade_all = comments(TRANSLATED).iter().any(|comment| *comment == masquerade_all_comment());
-        Self { pods, masquerade_all }
+        let late_refusal = comments(REFUSE).iter().any(|comment| comment == LATE_REFUSAL);
+        Self { pods, masquerade_all, late_refusal }
     }
 }
 

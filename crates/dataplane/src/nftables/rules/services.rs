@@ -3,14 +3,12 @@
 use super::circumstances::Circumstances;
 use super::load::{destination, destination_port, source};
 use super::{EXTERNAL, REFUSE};
-use crate::nftables::expression::{Expression, LOCAL_ADDRESS, Refusal, Verdict};
+use crate::nftables::expression::{Expression, LOCAL_ADDRESS, Verdict};
 use crate::nftables::family::{Family, PROTOCOL};
 use crate::nftables::message::{Chain, Rule};
 use crate::nftables::set::{
     ENDPOINTS, ENDPOINTS_OUTSIDE, GUARDED, INSIDE, OUTSIDE, SERVICE_IPS, SERVICES, SOURCES,
 };
-
-const TCP: u8 = 6;
 
 /// The two lists of endpoints that a service port can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,15 +128,4 @@ fn ask(family: &Family, map: &'static str) -> Vec<Expression> {
     let mut expressions = destination_port(family);
     expressions.push(Expression::VerdictMap(PROTOCOL, map));
     expressions
-}
-
-/// TCP by reset, which the kernel does not limit; the rest by ICMP.
-pub(super) fn refuse(family: &Family) -> Vec<Rule> {
-    let reset = vec![
-        Expression::TransportProtocol(PROTOCOL),
-        Expression::Equal(PROTOCOL, vec![TCP]),
-        Expression::Reject(Refusal::TcpReset),
-    ];
-    let unreachable = Expression::Reject(Refusal::PortUnreachable(family.port_unreachable));
-    vec![Rule::new("tcp", reset), Rule::new("the rest", vec![unreachable])]
 }

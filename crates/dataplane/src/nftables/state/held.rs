@@ -136,6 +136,8 @@ pub(crate) struct External {
     pub(in crate::nftables) sources: BTreeSet<(IpAddr, IpAddr)>,
     pub(in crate::nftables) masqueraded: bool,
     pub(in crate::nftables) masqueraded_own: bool,
+    /// Filter chains refuse it.
+    pub(in crate::nftables) refused: bool,
 }
 
 /// What is held of a frontend of which nothing is.
@@ -147,10 +149,12 @@ pub(in crate::nftables) static NOTHING: External = External {
     sources: BTreeSet::new(),
     masqueraded: false,
     masqueraded_own: false,
+    refused: false,
 };
 
 impl External {
-    fn of(frontend: &Frontend, protocol: Protocol, endpoints: Numbered) -> Self {
+    fn of(frontend: &Frontend, protocol: Protocol, endpoints: Numbered, late_refusal: bool) -> Self {
+        let refuses = frontend.kind != Kind::ClusterIp && frontend.target == Target::Refuse;
         let decides = frontend.outside.is_some() || !frontend.sources.is_empty();
         Self {
             inside: Route::of(frontend, protocol, List::All).filter(|_| decides),
@@ -160,6 +164,7 @@ impl External {
             sources: frontend.sources.iter().map(|subnet| (subnet.network(), subnet.broadcast())).collect(),
             masqueraded: frontend.masquerade() == Masquerade::Always,
             masqueraded_own: frontend.masquerade() == Masquerade::Own,
+            refused: refuses && late_refusal,
         }
     }
 }
@@ -174,6 +179,7 @@ impl External {
         self.sources.extend(other.sources);
         self.masqueraded |= other.masqueraded;
         self.masqueraded_own |= other.masqueraded_own;
+        self.refused |= other.refused;
     }
 }
 
@@ -182,11 +188,11 @@ impl Held {
     pub(in crate::nftables) fn of(
         frontend: &Frontend,
         protocol: Protocol,
-        endpoints: Numbered,
-        outside: Numbered,
+        [endpoints, outside]: [Numbered; 2],
+        late_refusal: bool,
     ) -> Self {
-        let external =
-            Some(External::of(frontend, protocol, outside)).filter(|external| *external != NOTHING);
+        let external = External::of(frontend, protocol, outside, late_refusal);
+        let external = Some(external).filter(|external| *external != NOTHING);
         let service = Some(Service::of(frontend, protocol));
         Self { service, endpoints, external: external.map(Box::new) }
     }

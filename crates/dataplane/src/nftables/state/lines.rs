@@ -15,7 +15,7 @@ use crate::nftables::family::{Family, IPV4, IPV6};
 use crate::nftables::message::Chain;
 use crate::nftables::readback::range_subnets;
 use crate::nftables::rules::{
-    Circumstances, FromPods, List, balance_chain, endpoint_chain, fixed_chains, sticky_chain,
+    Circumstances, FromPods, List, REJECT, balance_chain, endpoint_chain, fixed_chains, sticky_chain,
 };
 
 /// Both families' tables as one text; a family without a table says nothing.
@@ -76,7 +76,7 @@ impl State {
         let sources: Vec<_> =
             external.sources.iter().flat_map(|(first, last)| range_subnets(*first, *last)).collect();
         let owner = service.owner().to_owned() + &attributes(service.kind(), &sources, service.affinity());
-        if let Some(fault) = fault(held, service) {
+        if let Some(fault) = fault(held, service, self.refuses_late()) {
             return line(key, &owner, &Outcome::Fault(fault));
         }
         let (target, outside) = match &service.route {
@@ -131,6 +131,11 @@ impl State {
     fn differs(&self, chain: &Chain) -> bool {
         let comments = chain.rules.iter().map(|rule| &rule.comment);
         self.chains.get(&chain.name).is_none_or(|found| !comments.eq(found))
+    }
+
+    /// Filter chains refuse, not nat chains.
+    fn refuses_late(&self) -> bool {
+        self.chains.contains_key(REJECT)
     }
 
     fn facts(&self) -> NodeFacts {
@@ -223,10 +228,10 @@ impl State {
 }
 
 /// What contradicts itself in the elements of one frontend.
-fn fault(held: &Held, service: &Service) -> Option<String> {
+fn fault(held: &Held, service: &Service, late_refusal: bool) -> Option<String> {
     let (external, kind) = (held.external(), service.kind());
     let is_external = service.route == Route::External;
-    let External { inside, outside, guarded, sources, masqueraded, masqueraded_own, .. } = external;
+    let External { inside, outside, guarded, sources, masqueraded, masqueraded_own, refused, .. } = external;
     let own = kind != Kind::ClusterIp && outside.is_some();
     let always = kind != Kind::ClusterIp && outside.is_none();
     let fault = if !is_external && (inside.is_some() || outside.is_some() || *guarded) {
@@ -235,6 +240,10 @@ fn fault(held: &Held, service: &Service) -> Option<String> {
         "its source ranges are not asked for, or there are none"
     } else if (*masqueraded, *masqueraded_own) != (always, own) {
         "the wrong connections are masqueraded"
+    } else if *refused
+        != (late_refusal && kind != Kind::ClusterIp && held.routes().any(|route| *route == Route::Refuse))
+    {
+        "filter chains refuse it, or should"
     } else {
         return None;
     };
