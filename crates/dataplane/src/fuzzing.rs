@@ -8,7 +8,7 @@ use crate::nftables::{self, IPV4, IPV6, Layout, TABLE};
 pub fn netlink_reply(bytes: &[u8]) {
     replay::replies(bytes);
     for family in [&IPV4, &IPV6] {
-        let layout = Layout { family, table: TABLE, owned: false };
+        let layout = Layout::plain(family, TABLE);
         if let Ok(state) = nftables::read(&mut replay::over(bytes), &layout) {
             let _ = nftables::lines(&[(family, state)]);
         }
