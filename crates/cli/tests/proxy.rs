@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         told::a_service_is_checked_on_its_health_check_port,
         told::a_port_that_is_taken_is_told_by_an_event,
         told::node_and_subnets_are_followed,
+        told::what_another_proxy_forwards_is_left_alone,
         told::a_least_period_between_syncs_is_kept,
         told::clean_up_removes_the_rules_and_nothing_else,
         told::an_edited_configuration_ends_the_program,

@@ -141,6 +141,24 @@ pub(crate) fn node_and_subnets_are_followed() {
     });
 }
 
+pub(crate) fn what_another_proxy_forwards_is_left_alone() {
+    alone(|node| {
+        let _proxy = node.proxy("");
+        node.apply(&service(&jiff::Timestamp::now().to_string(), true));
+        let has = || dump("services").contains("default/checked");
+        eventually("the Service is here", has);
+        let label = |words: &[&str]| {
+            let told = node.cluster.sluice(&[&["label", "service", "checked"], words].concat());
+            assert_eq!(told.code, 0, "{told:?}");
+        };
+        let programmed = || dump("nft").contains("default/checked");
+        label(&["service.kubernetes.io/service-proxy-name=other"]);
+        eventually("the Service is another's", || !programmed());
+        label(&["service.kubernetes.io/service-proxy-name-"]);
+        eventually("the Service is ours again", programmed);
+    });
+}
+
 pub(crate) fn a_least_period_between_syncs_is_kept() {
     alone(|node| {
         let _proxy = node.proxy("nftables: {minSyncPeriod: 3s}\n");

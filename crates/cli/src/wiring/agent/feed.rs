@@ -64,8 +64,10 @@ pub(crate) struct Selection {
     pub(crate) namespaces: bool,
     /// Pods, for `pods verified`.
     pub(crate) pods: bool,
-    /// Label selector of Services and EndpointSlices.
+    /// Label selector of Services.
     labels: Option<String>,
+    /// Label selector of EndpointSlices.
+    slice_labels: Option<String>,
     /// Label selector of Namespaces.
     namespace_labels: Option<String>,
     /// No EndpointSlices.
@@ -73,6 +75,16 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// What a proxy alone needs: what another proxy forwards, and the endpoints of headless Services, never take up its
+    /// memory (kube-proxy's informers).
+    pub(crate) fn forwarded() -> Self {
+        Self {
+            labels: Some("!service.kubernetes.io/service-proxy-name".to_owned()),
+            slice_labels: Some("!service.kubernetes.io/headless".to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// What the `kubernetes` plugin of this Corefile wants to see.
     pub(crate) fn of(config: &dns::corefile::Config) -> Self {
         let kubernetes = config.blocks.iter().find_map(|block| block.kubernetes.as_ref());
@@ -81,6 +93,7 @@ impl Selection {
             namespaces: true,
             pods: kubernetes.pods == dns::zone::Pods::Verified,
             labels: kubernetes.labels.clone(),
+            slice_labels: kubernetes.labels.clone(),
             namespace_labels: kubernetes.namespace_labels.clone(),
             noendpoints: kubernetes.noendpoints,
         }
@@ -100,7 +113,7 @@ pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>
     let selection = &sources.selection;
     inputs.push(watch(&client, labelled(&selection.labels), Input::Service, Input::Failed));
     if !selection.noendpoints {
-        inputs.push(watch(&client, labelled(&selection.labels), Input::Slice, Input::Failed));
+        inputs.push(watch(&client, labelled(&selection.slice_labels), Input::Slice, Input::Failed));
     }
     let own = all().fields(&format!("metadata.name={}", sources.node));
     inputs.push(watch(&client, own, Input::Node, Input::Failed));

@@ -228,7 +228,7 @@ impl Sources {
         let interfaces = proxy.filter(|proxy| proxy.follows_interfaces());
         let interfaces = interfaces.map(|_| interfaces::watch()).transpose()?;
         Ok(Self {
-            selection: Selection::default(),
+            selection: Selection::forwarded(),
             node: config.node.clone(),
             service_cidrs: proxy.is_some_and(|proxy| proxy.service_cidrs.is_none()),
             interfaces: interfaces.map(StreamExt::boxed),

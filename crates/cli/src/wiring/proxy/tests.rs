@@ -214,6 +214,18 @@ fn every_flag_of_kube_proxy_is_known_and_no_other() {
 }
 
 #[test]
+fn the_manifest_of_the_proxy_is_understood() {
+    let objects = objects::manifest::parse(include_str!("../../../../../deploy/proxy.yaml")).unwrap();
+    let daemon_set = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let container = &daemon_set["spec"]["template"]["spec"]["containers"][0];
+    let words: Vec<&str> =
+        container["args"].as_array().unwrap().iter().filter_map(|word| word.as_str()).collect();
+    assert_eq!(words[0], "proxy");
+    args(&words[1..].join(" ")).unwrap();
+    objects::manifest::parse(include_str!("../../../../../deploy/agent.yaml")).unwrap();
+}
+
+#[test]
 fn a_written_configuration_is_read_again() {
     let path = std::env::temp_dir().join(format!("sluice-proxy-config-{}", std::process::id()));
     let configuration = args("--proxy-mode nftables --cluster-cidr 10.0.0.0/8").unwrap().configuration(None);
