@@ -202,7 +202,7 @@ impl Chain {
         if apart || *scope != self.hot_scope {
             return None;
         }
-        let reply = block.remembered(&ask)?;
+        let reply = block.remembered(&ask, &self.zone.load())?;
         let size = size_max(&query, Transport::Udp).min(buffer.len());
         let answer = encode::encode(&query, &reply.response, size);
         buffer.get_mut(..answer.len())?.copy_from_slice(&answer);

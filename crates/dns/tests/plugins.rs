@@ -278,6 +278,8 @@ fn a_rewrite_elsewhere_leaves_the_hot_path_alone() {
     assert!(!hot("rewrite name suffix .local .svc.cluster.local"));
     assert!(!hot("rewrite name regex (.*) {1}"));
     assert!(!hot("log"));
+    assert!(hot("log . {\n class error\n}"));
+    assert!(hot("template ANY ANY internal.cloudapp.net {\n rcode NXDOMAIN\n}"));
     assert!(!hot("template ANY AAAA {\n rcode NOERROR\n}"));
 }
 

@@ -17,6 +17,7 @@ use super::{Chain, ChainError, Surroundings, order, rewrite, template};
 use crate::corefile;
 use crate::message::{rcode, rtype};
 use crate::metrics::{Scope, cache_labels};
+use crate::zone::Zone;
 
 /// The plugins of one block.
 pub(super) struct Block {
@@ -91,13 +92,13 @@ impl Block {
     }
 
     /// The answer out of the cache, when no plugin of the block has anything to do with the question.
-    pub(super) fn remembered(&self, ask: &Ask) -> Option<Reply> {
+    pub(super) fn remembered(&self, ask: &Ask, zone: &Zone) -> Option<Reply> {
         let plain = self.config.rewrite.is_empty()
-            && self.config.template.is_empty()
+            && self.config.template.iter().all(|template| zone_of(&ask.name, &template.zones).is_none())
             && self.config.log.is_empty()
             && self.config.bufsize.is_none()
-            && self.hosts.is_none()
-            && self.search.is_none();
+            && self.search.as_ref().is_none_or(|search| search.walk(ask, zone).is_empty())
+            && self.hosts.as_ref().is_none_or(|hosts| hosts.answer(ask).is_none());
         let cache = self.cache.as_ref().filter(|cache| plain && cache.takes(&ask.name))?;
         let mut response = cache.peek(ask)?;
         if self.config.loadbalance {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::ChainError;
 use super::ask::is_within;
 use super::block::Block;
-use crate::corefile::{self, NameMatch, Rewrite, RewriteAction};
+use crate::corefile::{self, LogClass, NameMatch, Rewrite, RewriteAction};
 use crate::name::Name;
 use crate::zone::{Suffix, ZoneConfig};
 
@@ -29,9 +29,9 @@ pub(super) fn plan(
     }
     let exact = zone_config(kubernetes, own);
     let plain = kubernetes.zones.iter().all(|zone| routes_only_to(configs, config, zone))
-        && config.log.is_empty()
+        && config.log.iter().all(|rule| rule.classes.iter().all(|class| *class == LogClass::Error))
         && config.bufsize.is_none()
-        && config.template.is_empty()
+        && config.template.iter().all(|template| apart(&template.zones, &kubernetes.zones))
         && config.rewrite.iter().all(|rule| leaves_alone(rule, &kubernetes.zones))
         && hosts_leave_alone(block, &kubernetes.zones);
     let hot = plain.then(|| {
@@ -71,6 +71,11 @@ fn routes_only_to(blocks: &[&corefile::Block], block: &corefile::Block, zone: &N
         && others().all(|other| !other.keys.iter().any(|key| key.zone.is_within(zone)))
 }
 
+/// True when no name can be in a zone of each.
+fn apart(ones: &[Name], others: &[Name]) -> bool {
+    ones.iter().all(|one| others.iter().all(|other| !one.is_within(other) && !other.is_within(one)))
+}
+
 /// True when a rule certainly changes no name of these zones.
 fn leaves_alone(rule: &Rewrite, zones: &[Name]) -> bool {
     let from = match &rule.action {
@@ -95,8 +100,8 @@ fn hosts_leave_alone(block: &Block, zones: &[Name]) -> bool {
     let Some(hosts) = &block.hosts else { return true };
     let Some(config) = &block.config.hosts else { return true };
     zones.iter().all(|zone| {
-        let apart = |other: &Name| !zone.is_within(other) && !other.is_within(zone);
         let falls = config.fallthrough.iter().any(|through| zone.is_within(through));
-        config.zones.iter().all(apart) || (falls && !hosts.any(|name| is_within(name, zone.as_wire())))
+        apart(&config.zones, std::slice::from_ref(zone))
+            || (falls && !hosts.any(|name| is_within(name, zone.as_wire())))
     })
 }

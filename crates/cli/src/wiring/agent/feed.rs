@@ -32,7 +32,7 @@ const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-ti
 pub(crate) struct Sources {
     /// Which objects the names need.
     pub(crate) selection: Selection,
-    /// The node whose object is followed.
+    /// The node whose object is followed; empty: none.
     pub(crate) node: String,
     /// Whether ServiceCIDR objects are followed.
     pub(crate) service_cidrs: bool,
@@ -115,8 +115,11 @@ pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>
     if !selection.noendpoints {
         inputs.push(watch(&client, labelled(&selection.slice_labels), Input::Slice, Input::Failed));
     }
-    let own = all().fields(&format!("metadata.name={}", sources.node));
-    inputs.push(watch(&client, own, Input::Node, Input::Failed));
+    // DNS alone has no node, and CoreDNS's ClusterRole lets nobody see one.
+    if !sources.node.is_empty() {
+        let own = all().fields(&format!("metadata.name={}", sources.node));
+        inputs.push(watch(&client, own, Input::Node, Input::Failed));
+    }
     if selection.namespaces {
         let which = labelled(&selection.namespace_labels);
         inputs.push(watch(&client, which, Input::Namespace, Input::Failed));
@@ -207,7 +210,7 @@ impl Intake {
             triggers: Vec::new(),
             services: Listing::default(),
             slices: unwatched(sources.selection.noendpoints),
-            nodes: Listing::default(),
+            nodes: unwatched(sources.node.is_empty()),
             namespaces: unwatched(!sources.selection.namespaces),
             published_once: false,
         }
