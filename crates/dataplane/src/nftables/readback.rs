@@ -33,7 +33,7 @@ pub(crate) fn read(socket: &mut Socket, layout: &Layout) -> Result<State, Error>
     let mut reader = Reader { socket, layout };
     match reader.table()? {
         None => Ok(State::default()),
-        Some(table) if table.comment != Layout::comment() => reader.to_be_replaced(),
+        Some(table) if table.comment != Layout::comment() => reader.replaced_one(),
         Some(_) => reader.contents(),
     }
 }
@@ -45,7 +45,7 @@ pub(crate) fn take_over(socket: &mut Socket, layout: &Layout) -> Result<State, E
     let Some(table) = reader.table()? else { return Ok(State::default()) };
     if layout.owned {
         if table.flags & PERSIST == 0 {
-            return reader.to_be_replaced();
+            return reader.replaced_one();
         }
         let mut batch = Batch::new(SUBSYSTEM);
         layout.new_table(&mut batch);
@@ -108,7 +108,7 @@ impl Reader<'_> {
     fn contents(&mut self) -> Result<State, Error> {
         let sets = self.sets()?;
         if !self.layout.sets().all(|set| sets.get(set.name) == Some(&set.key_type(self.layout.family))) {
-            return self.to_be_replaced();
+            return self.replaced_one();
         }
         let refuses_late = sets.contains_key(REFUSED);
         let sets = sets.into_keys().filter(|name| affinity::is_set(name)).collect();
@@ -130,7 +130,7 @@ impl Reader<'_> {
 
     /// A table that is not as ours are now. Whom it remembers is kept, under the names that sets of clients have in
     /// every layout.
-    fn to_be_replaced(&mut self) -> Result<State, Error> {
+    fn replaced_one(&mut self) -> Result<State, Error> {
         let family = self.layout.family;
         let mut remembered = HashMap::new();
         for (name, _) in self.sets()?.into_iter().filter(|(name, _)| affinity::is_set(name)) {

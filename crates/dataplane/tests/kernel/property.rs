@@ -94,7 +94,8 @@ fn spec(number: u8, shape: &Shape) -> (Value, Vec<String>) {
         ],
     });
     if shape.external > 0 {
-        spec["externalTrafficPolicy"] = json!(if shape.external % 2 == 0 { "Local" } else { "Cluster" });
+        spec["externalTrafficPolicy"] =
+            json!(if shape.external.is_multiple_of(2) { "Local" } else { "Cluster" });
         spec["loadBalancerSourceRanges"] = json!(ranges);
     }
     if shape.external > 2 {

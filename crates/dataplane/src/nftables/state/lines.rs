@@ -114,7 +114,7 @@ impl State {
             .iter()
             .map(|endpoint| endpoint_chain(family, &sticky.group, *endpoint, key.protocol, seconds))
             .chain([sticky_chain(family, sticky, &endpoints)]);
-        if let Some(chain) = chains.filter(|chain| self.differs(chain)).last() {
+        if let Some(chain) = chains.rev().find(|chain| self.differs(chain)) {
             return Outcome::Fault(format!("chain {} has other rules", chain.name));
         }
         if let Some(endpoint) =
