@@ -137,6 +137,13 @@ pub(crate) struct PathStep {
     pub(crate) leaves_by: Option<String>,
 }
 
+impl NameStep {
+    /// The name as it was typed, without any domain, as a server outside was asked for it.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.forwarded && !self.name.contains('.')
+    }
+}
+
 impl Resolver {
     /// The sender's search path on a node that says this of itself. `host` is the text of the host's own file.
     pub(crate) fn search_path(&self, node: &NodeSelf, host: &str) -> SearchPath {

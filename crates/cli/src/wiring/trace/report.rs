@@ -113,12 +113,14 @@ impl Report {
         }
     }
 
+    /// A server that could not find out leaves it open, but for a name without a dot, which nobody outside has.
     fn judge_names(&self) -> Verdict {
-        let certain = |step: &NameStep| matches!(step.answer.as_str(), "NXDOMAIN" | "NODATA");
-        let alias = |step: &NameStep| step.answer.contains("CNAME");
-        if !self.names.is_empty()
-            && self.names.iter().all(|step| certain(step) || alias(step) || step.forwarded)
-        {
+        let certain = |step: &NameStep| {
+            matches!(step.answer.as_str(), "NXDOMAIN" | "NODATA")
+                || step.answer.contains("CNAME")
+                || step.is_bare()
+        };
+        if !self.names.is_empty() && self.names.iter().all(certain) {
             Verdict::NoAddress
         } else {
             Verdict::Unknown
@@ -137,5 +139,57 @@ impl Report {
     /// True when nothing of the service proxy is in the way.
     pub(crate) fn is_direct(&self) -> bool {
         self.delivery.as_ref().is_some_and(|delivery| delivery.kind == DestinationKind::Direct)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(steps: &[(&str, &str, bool)]) -> Report {
+        let step = |(name, answer, forwarded): &(&str, &str, bool)| NameStep {
+            name: (*name).into(),
+            answer: (*answer).into(),
+            forwarded: *forwarded,
+            ..NameStep::default()
+        };
+        let findings = Findings { names: steps.iter().map(step).collect(), ..Findings::default() };
+        Report::new(Sender::default(), Target::default(), findings)
+    }
+
+    #[test]
+    fn names_without_an_address_are_certain_or_not() {
+        let inside = ("web.default.svc.cluster.local", "NXDOMAIN", false);
+        let cases: &[(&[(&str, &str, bool)], u8)] = &[
+            (&[inside, ("web", "NXDOMAIN", true)], 1),
+            (&[inside, ("web", "SERVFAIL", true)], 1),
+            (&[inside, ("example.com", "NXDOMAIN", true)], 1),
+            (&[inside, ("example.com", "SERVFAIL", true)], 2),
+            (&[("web.default.svc.cluster.local", "SERVFAIL", false)], 2),
+            (&[("out.default.svc.cluster.local", "CNAME a.invalid.", true)], 1),
+        ];
+        for (steps, expected) in cases {
+            assert_eq!(named(steps).exit_code(), *expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_counts_for_more() {
+        let delivery = |fate| Some(Delivery { fate, ..Delivery::default() });
+        let live = |outcome| Some(Live { outcome, ..Live::default() });
+        let judged = |protocol: &str, findings| {
+            let target = Target { protocol: protocol.into(), ..Target::default() };
+            Report::new(Sender::default(), target, findings).verdict
+        };
+        let forwarded = || Findings { delivery: delivery(Fate::Forwarded), ..Findings::default() };
+        assert_eq!(judged("tcp", forwarded()), Verdict::Connects);
+        let with = |outcome| Findings { live: live(outcome), ..forwarded() };
+        assert_eq!(judged("tcp", with(LiveOutcome::Refused)), Verdict::Refused);
+        assert_eq!(judged("tcp", with(LiveOutcome::Silence)), Verdict::Dropped);
+        assert_eq!(judged("udp", with(LiveOutcome::Silence)), Verdict::Connects);
+        let stale = Findings { kernel: Some(Kernel::default()), ..forwarded() };
+        assert_eq!(judged("tcp", stale), Verdict::Unknown);
+        let early = Findings { unsynced: Some("DNS is not synced".into()), ..forwarded() };
+        assert_eq!(judged("tcp", early), Verdict::Unknown);
     }
 }

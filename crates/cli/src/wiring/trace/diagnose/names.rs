@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::{say, who};
 use crate::wiring::agent::explanation::ServiceView;
 use crate::wiring::trace::cluster::Facts;
-use crate::wiring::trace::report::{Problem, Report, Verdict};
+use crate::wiring::trace::report::{Problem, Report};
 
 /// A name with one of so many letters wrong may be meant, and two at most.
 const LETTERS_PER_MISTAKE: usize = 3;
@@ -58,7 +58,7 @@ fn not_asked(report: &Report) -> Option<Problem> {
             [format!("sluice get pod {} -o yaml", report.sender.name.clone().unwrap_or_default())],
         ));
     }
-    let silent = report.names.iter().find(|step| step.answer.starts_with("no answer"));
+    let silent = report.names.iter().find(|step| step.answer.starts_with("no answer") && !step.is_bare());
     if let Some(step) = silent {
         return Some(say(
             format!(
@@ -68,10 +68,12 @@ fn not_asked(report: &Report) -> Option<Problem> {
             [format!("sluice dump dns --node {}", report.sender.node)],
         ));
     }
-    let failed = report.names.iter().find(|step| step.answer == "SERVFAIL" || step.answer == "REFUSED");
-    if let Some(step) = failed.filter(|_| report.verdict == Verdict::Unknown) {
+    let is_failure = |answer: &str| matches!(answer, "SERVFAIL" | "REFUSED");
+    if let Some(step) = report.names.iter().find(|step| is_failure(&step.answer) && !step.is_bare()) {
+        let of_others = ": it asks the servers outside, which cannot be reached or do not know either";
+        let tail = if step.forwarded { of_others } else { "" };
         return Some(say(
-            format!("The DNS server {} says {} to {}.", step.answered_by, step.answer, step.name),
+            format!("The DNS server {} says {} to {}{tail}.", step.answered_by, step.answer, step.name),
             [format!("sluice dump dns --node {}", report.sender.node)],
         ));
     }

@@ -65,7 +65,7 @@ fn delivered(host: &str, port: u16, delivery: Delivery) -> Report {
 /// A trace whose name has no address.
 fn unnamed(host: &str, answers: &[&str]) -> Report {
     let step = |answer: &&str| NameStep {
-        name: host.into(),
+        name: format!("{host}.default.svc.cluster.local"),
         answer: (*answer).into(),
         answered_by: "10.96.0.10 (worker-1)".into(),
         ..NameStep::default()
@@ -135,6 +135,8 @@ fn names_without_an_address() {
     assert_eq!(right.commands, ["sluice trace nginx cart.shop:80"]);
     let silent = told(unnamed("nope", &["no answer"]), &facts);
     assert!(silent.why.starts_with("The DNS server 10.96.0.10 (worker-1) did not answer"), "{}", silent.why);
+    let failed = told(unnamed("example.com", &["NXDOMAIN", "SERVFAIL"]), &facts);
+    assert!(failed.why.contains("says SERVFAIL to example.com"), "{}", failed.why);
     let mut plain = unnamed("nope", &["NXDOMAIN"]);
     plain.sender.resolver.policy = "Default".into();
     assert!(told(plain, &facts).why.starts_with("The pod's dnsPolicy is Default"));
