@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use dns::datagrams::Batch;
+use dns::datagrams::{BATCH, Batch};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt, sockopt::RcvBuf};
 
@@ -25,6 +25,9 @@ const WINDOW: u32 = 256;
 const SEGMENTS: usize = 4;
 /// Answers that do not come within this time are lost: the window is filled again.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Pause of an even flow when there is nothing to send or to receive.
+const IDLE: Duration = Duration::from_micros(10);
 
 /// Queries of one length that go out together.
 struct Message {
@@ -129,21 +132,28 @@ impl Generator {
         let mut taken = Vec::with_capacity(total);
         let (start, mut sent) = (Instant::now(), 0_usize);
         while start.elapsed() < time + PATIENCE && taken.len() < total {
-            while sent < total && start.elapsed().as_secs_f64() * rate >= sent as f64 {
+            // A few at most before the answers are looked at again.
+            for _ in 0..BATCH {
+                if sent == total || start.elapsed().as_secs_f64() * rate < sent as f64 {
+                    break;
+                }
                 let id = (sent & 0xffff) as u16;
                 due[usize::from(id)] = Duration::from_secs_f64(sent as f64 / rate);
                 self.send(server, Some(id))?;
                 sent += 1;
             }
-            if self.batch.receive(self.socket.as_fd(), false).is_ok() {
-                let now = start.elapsed();
-                self.batch.answer_each(|answer, _| {
-                    if let [high, low, ..] = *answer {
-                        taken.push(now.saturating_sub(due[usize::from(u16::from_be_bytes([high, low]))]));
-                    }
-                    0
-                });
+            if self.batch.receive(self.socket.as_fd(), false).is_err() {
+                // The kernel's own threads need this core too.
+                std::thread::sleep(IDLE);
+                continue;
             }
+            let now = start.elapsed();
+            self.batch.answer_each(|answer, _| {
+                if let [high, low, ..] = *answer {
+                    taken.push(now.saturating_sub(due[usize::from(u16::from_be_bytes([high, low]))]));
+                }
+                0
+            });
         }
         taken.sort_unstable();
         let lost = sent.saturating_sub(taken.len());
