@@ -161,11 +161,6 @@ impl<'a> Writer<'a> {
         self.put(&pointer(target)?)
     }
 
-    /// Appends 16 bits.
-    pub(crate) fn u16(&mut self, number: u16) -> Result<(), Full> {
-        self.put(&number.to_be_bytes())
-    }
-
     /// Completes the message with its code, counts, TC and OPT. Returns its length.
     pub(crate) fn finish(mut self, rcode: u16) -> usize {
         self.limit = self.buffer.len();
