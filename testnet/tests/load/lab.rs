@@ -84,7 +84,7 @@ impl Lab {
     pub(crate) fn change_other(&mut self, change: u32) {
         let number = change % OTHERS;
         let service = objects::other(number);
-        if change % 7 == 0 {
+        if change.is_multiple_of(7) {
             self.feed.model.delete_service(&services::ServiceName::new("default", format!("other-{number}")));
             self.sync();
         }
