@@ -223,3 +223,53 @@ fn options_of_every_plugin() {
     assert_eq!((block.rewrite.len(), block.template.len()), (4, 1));
     assert!(block.rewrite[1].proceed && !block.rewrite[0].proceed);
 }
+
+/// Every construct that is read.
+const RICH: &str = "(common) {\n  errors\n  log . \"{remote} {rcode}\" {\n    class denial\n  }\n}\n.:53 10.0.0.0/23:54, a.org {\n  import common\n  \
+    bind 127.0.0.1 eth0\n  rewrite name regex (.*)\\.a {1}.b answer auto\n  template IN A t.org {\n    match \"^(?P<a>x)[.]\"\n    \
+    answer \"{{ .Name }} 60 IN A {{ .Group.a }}\"\n  }\n  hosts f {\n    10.0.0.1 a b\n    fallthrough\n  }\n  cache 30 {\n    \
+    prefetch 3 1m 20%\n    serve_stale 1h verify 1s\n  }\n  forward . tls://1.1.1.1%a:853 [::1]:53 {\n    health_check 1s domain a.\n  }\n}\n";
+
+#[test]
+fn damaged_files_are_refused_at_a_line_that_is_there() {
+    let words = [
+        "{",
+        "}",
+        "\"",
+        "#",
+        ",",
+        "\n",
+        "import common",
+        "(common) {",
+        "{$HOME}",
+        "10.0.0.0/8",
+        "\u{feff}",
+        "ä",
+        ":",
+        "{{",
+        "99999999999",
+    ];
+    for text in [RICH, &corefile::kubeadm("cluster.local", "/etc/resolv.conf")] {
+        assert!(read(text).is_ok());
+        let characters: Vec<char> = text.chars().collect();
+        for _ in 0..4000 {
+            let mut damaged = characters.clone();
+            for _ in 0..rand::random_range(1..4) {
+                if damaged.len() < 2 {
+                    break;
+                }
+                let at = rand::random_range(0..damaged.len());
+                let word = words[rand::random_range(0..words.len())];
+                match rand::random_range(0..3) {
+                    0 => drop(damaged.remove(at)),
+                    1 => damaged.truncate(at.max(1)),
+                    _ => drop(damaged.splice(at..at, word.chars())),
+                }
+            }
+            let damaged: String = damaged.into_iter().collect();
+            let Err(error) = corefile::read(&damaged, "Corefile", 53, &NoSources) else { continue };
+            let lines = u32::try_from(damaged.matches('\n').count()).unwrap() + 1;
+            assert!((1..=lines).contains(&error.position.line), "{error}\n{damaged}");
+        }
+    }
+}
