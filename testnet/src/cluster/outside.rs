@@ -64,6 +64,8 @@ impl Outside {
         let name = format!("outside-{number}");
         let router = Node::plug(cluster.wire(), &name, &facts, &[gateway], &cluster.echo)?;
         node::await_link(router.namespace(), gateway_or_node(cluster, gateway))?;
+        // What comes back from beyond the wire takes this way.
+        node::await_link(cluster.wire(), own)?;
         let pod = router.pod(address)?;
         places.insert(key, (router, pod.clone()));
         Ok((pod, own))
