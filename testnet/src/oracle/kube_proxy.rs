@@ -30,7 +30,10 @@ use super::question::{Destination, Sender};
 use super::site::Site;
 
 /// How long a set may take. A start takes about a second.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long after a change of the Node a set is believed to be served.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Addresses of the Service that tells when a set is served, of its endpoint and of the one in another zone.
 const SENTINEL: [(&str, &str, &str); 2] = [
@@ -71,6 +74,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct KubeProxy {
     api: Api,
+    /// The Node object as it was told last.
+    own: Option<Value>,
     generation: u16,
     folder: PathBuf,
     process: Pid,
@@ -94,7 +99,7 @@ impl KubeProxy {
         objects[0]["metadata"]["labels"] = json!({});
         api.replace(objects);
         let (process, waiting) = spawn(node, command).map_err(failed)?;
-        Ok(Self { api, generation: 1023, folder, process, waiting: Some(waiting) })
+        Ok(Self { api, own: None, generation: 1023, folder, process, waiting: Some(waiting) })
     }
 
     /// Gives it a set in place of the one before, and waits until that is served.
@@ -118,16 +123,27 @@ impl KubeProxy {
             objects.iter().find(|object| object["kind"] == "Node" && object["metadata"]["name"] == name);
         let zone = own.and_then(|own| own["metadata"]["labels"]["topology.kubernetes.io/zone"].as_str());
         let sentinel = sentinel(self.generation, zone);
+        let own = own.cloned();
+        let settles = std::mem::replace(&mut self.own, own) != self.own;
         objects.extend(sentinel);
         self.api.replace(objects);
         let until = Instant::now() + PATIENCE;
         for (address, endpoint, _) in SENTINEL {
+            // Without an address of the family the node can masquerade nothing, and loses what it should.
+            let ipv6 = address.contains(':');
+            if !node.site().addresses.iter().any(|own| own.addr().is_ipv6() == ipv6) {
+                continue;
+            }
             while !served(node, self.generation, address, endpoint)? {
                 if Instant::now() > until {
                     return Err(Error::Late(self.log()));
                 }
                 thread::sleep(Duration::from_millis(5));
             }
+        }
+        if settles {
+            // A zone that is gone cannot be seen at the sentinel.
+            thread::sleep(SETTLING);
         }
         Ok(())
     }
