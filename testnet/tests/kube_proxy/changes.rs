@@ -131,11 +131,11 @@ fn outcome(node: &mut Node, client: &Client, table: &ForwardingTable) -> Result<
         fates.iter().any(|fate| matches!(fate, Fate::Forward(endpoint, _) if *endpoint == client.met));
     if client.question.destination.protocol != Protocol::Udp {
         let knows = stays && client.known == remembering(table, &client.question);
-        return Ok(if knows {
+        return if knows {
             affinity(node, client)
         } else {
-            "clients whose Service port or endpoint went"
-        });
+            Ok("clients whose Service port or endpoint went")
+        };
     }
     let begun = Instant::now();
     loop {
@@ -157,11 +157,11 @@ fn outcome(node: &mut Node, client: &Client, table: &ForwardingTable) -> Result<
 }
 
 /// A new connection of the same client.
-fn affinity(node: &mut Node, client: &Client) -> &'static str {
+fn affinity(node: &mut Node, client: &Client) -> Result<&'static str, String> {
     let source = SocketAddr::new(client.source.ip(), client.source.port() + 30_000);
     match send(node, &client.question, source) {
-        Fate::Forward(endpoint, _) if endpoint == client.met => "clients that were remembered",
-        _ => "NOT YET: clients that were forgotten",
+        Fate::Forward(endpoint, _) if endpoint == client.met => Ok("clients that were remembered"),
+        fate => Err(format!("is not remembered: {fate} after {}", client.met)),
     }
 }
 

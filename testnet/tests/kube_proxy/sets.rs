@@ -76,8 +76,7 @@ fn kernel_agrees(profile: &Profile) -> Vec<String> {
     let recording = read(profile);
     let table = ForwardingTable::new(profile.node_facts());
     let mut plane = Plane::open(node.namespace(), table).unwrap_or_else(|error| panic!("{error:?}"));
-    let (mut model, mut before) = (Model::new(), None);
-    let mut comparison = Comparison { in_kernel: true, ..Comparison::default() };
+    let (mut model, mut before, mut comparison) = (Model::new(), None, Comparison::default());
     let every = std::env::var("ORACLE_EVERY").map_or(8, |number| number.parse().unwrap());
     for seed in chosen(profile).into_iter().step_by(every) {
         let (set, recorded) = (ObjectSet::generate(seed), recorded(&recording, seed));
@@ -95,7 +94,6 @@ fn kernel_agrees(profile: &Profile) -> Vec<String> {
 /// What was compared so far.
 #[derive(Default)]
 struct Comparison {
-    in_kernel: bool,
     questions: usize,
     reasons: BTreeMap<&'static str, u32>,
     differences: Vec<String>,
@@ -111,7 +109,7 @@ impl Comparison {
         self.questions += theirs.len();
         for (question, theirs) in theirs {
             let difference = Difference { set, question, ours: &ours[question], theirs };
-            match (difference.ours == theirs, self.lacking(&difference).or_else(|| deliberate(&difference))) {
+            match (difference.ours == theirs, deliberate(&difference)) {
                 (true, _) => {}
                 (false, Some(reason)) => *self.reasons.entry(reason).or_default() += 1,
                 (false, None) => self.differences.push(text(&difference)),
@@ -119,15 +117,8 @@ impl Comparison {
         }
     }
 
-    /// What the kernel's rules do not do yet.
-    fn lacking(&self, difference: &Difference<'_>) -> Option<&'static str> {
-        let Difference { ours, theirs, .. } = difference;
-        let forgets = self.in_kernel && theirs.sticky && !ours.sticky && theirs.fates == ours.fates;
-        forgets.then_some("NOT YET: affinity in the kernel's rules")
-    }
-
     fn finish(self, profile: &Profile) -> Vec<String> {
-        let Self { questions, reasons, differences, .. } = self;
+        let Self { questions, reasons, differences } = self;
         eprintln!("{}: {questions} questions; deliberate differences: {reasons:?}", profile.name);
         differences
     }
