@@ -30,10 +30,15 @@ impl End<'_> {
     }
 }
 
+/// The bridge's own link-layer address. Without one it takes the lowest of its ports', another as ports come, and whoever
+/// knows the one before talks to nobody until the neighbour entry is checked again, half a minute later.
+const BRIDGE_MAC: Mac = [0x0a, 0x58, 0, 0, 0, 1];
+
 /// Makes a bridge (no spanning tree, so ports forward at once) and brings it up; returns its index.
 pub(crate) fn create_bridge(netlink: &mut Rtnetlink, name: &str) -> Result<u32, Error> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message.attributes.push(LinkAttribute::Address(BRIDGE_MAC.to_vec()));
     message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
     netlink.request(
         &format!("creation of bridge {name}"),
