@@ -74,7 +74,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         api.fill(services, endpoints)?;
         for program in &options.programs {
             let title = format!("{services} × {endpoints}, {}", program.name());
-            eprintln!("{title} …");
             let node = Node::create(&api)?;
             let mut candidate = Candidate::start(program, &node, &options.kubeconfig)?;
             let cold = candidate.wait_synced(&node)?;

@@ -91,6 +91,13 @@ impl Socket {
         self.send_limit
     }
 
+    /// Sizes what one send carries, where the system grants it; else it stays as it is.
+    pub(crate) fn force_send_limit(&mut self, bytes: usize) {
+        if let Some(size) = self.wire.force_send_buffer(bytes.saturating_add(SEND_RESERVE)) {
+            self.send_limit = size.saturating_sub(SEND_RESERVE);
+        }
+    }
+
     /// Carries out a transaction. When it is refused, nothing of it took effect; after another error that is unknown.
     pub(crate) fn transact(&mut self, batch: &mut Batch) -> Result<(), Error> {
         if batch.is_empty() {

@@ -31,6 +31,13 @@ pub trait Wire: Send + fmt::Debug {
     /// # Errors
     /// `WouldBlock` when there is none, `Interrupted` when a signal came; `ENOBUFS` when datagrams were lost.
     fn receive(&mut self, buffer: &mut [u8], wait: bool) -> io::Result<usize>;
+
+    /// Sizes the send buffer beyond the system's limit and says what it is then; `None` when that is refused, as it is
+    /// to an ordinary user's namespaces.
+    fn force_send_buffer(&mut self, bytes: usize) -> Option<usize> {
+        let _ = bytes;
+        None
+    }
 }
 
 /// A `NETLINK_NETFILTER` socket of the network namespace in which it was opened.
@@ -84,6 +91,12 @@ impl Wire for Kernel {
     fn receive(&mut self, buffer: &mut [u8], wait: bool) -> io::Result<usize> {
         let flags = if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
         receive(&self.fd, buffer, flags)
+    }
+
+    fn force_send_buffer(&mut self, bytes: usize) -> Option<usize> {
+        // The kernel doubles what is asked for.
+        setsockopt(&self.fd, SndBufForce, &(bytes / 2)).ok()?;
+        self.send_buffer().ok()
     }
 }
 

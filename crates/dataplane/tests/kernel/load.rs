@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use dataplane::reconcile::{Synced, dump};
+use dataplane::nftables::cleanup;
+use dataplane::reconcile::{Reconciler, Synced, dump};
 use dataplane::{Call, Faults};
 use serde_json::json;
 
 use crate::namespace::isolated;
 use crate::objects::{Proxy, apply, dual_stack_facts};
+use crate::restart::nft;
 
 const SERVICES: u16 = 3000;
 /// `net.core.wmem_default` and `wmem_max` of most systems.
@@ -40,6 +42,30 @@ fn fill_with(proxy: &mut Proxy, is_sticky: impl Fn(u16) -> bool) {
             (0..5).map(|pod| format!("10.244.{}.{}", pod + 1, 1 + service % 250)).collect();
         proxy.endpoints(&name, &pods.iter().map(String::as_str).collect::<Vec<_>>());
     }
+}
+
+/// An upgrade that changes the layout: services must not be missing between two transactions, however many there are.
+pub(crate) fn another_layout_is_replaced_in_one_transaction() {
+    isolated("load::another_layout_is_replaced_in_one_transaction", || {
+        let mut proxy = Proxy::open();
+        fill(&mut proxy);
+        assert!(proxy.sync().transactions > 1, "it is more than one send carries");
+        drop(proxy.reconciler);
+        assert!(cleanup().unwrap());
+        assert!(nft("add table ip sluice { comment \"sluice layout 0\"; }"));
+        proxy.reconciler = Reconciler::open().unwrap();
+        let replaced = proxy.reconciler.verify(&proxy.table).unwrap();
+        if nix::unistd::geteuid().is_root() && is_initial_user_namespace() {
+            assert_eq!(replaced.transactions, 1);
+        }
+        proxy.assert_in_sync();
+        assert_eq!(proxy.reconciler.verify(&proxy.table).unwrap(), Synced::default());
+    });
+}
+
+/// Elsewhere the system grants no larger send buffer than an ordinary user's.
+fn is_initial_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim_end().ends_with("4294967295"))
 }
 
 pub(crate) fn a_load_beyond_the_send_buffer_goes_in_several() {

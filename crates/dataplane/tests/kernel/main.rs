@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         external::endpoints_reach_themselves_by_every_address,
         listing::nft_lists_the_table,
         load::a_load_beyond_the_send_buffer_goes_in_several,
+        load::another_layout_is_replaced_in_one_transaction,
         load::one_change_among_many_is_small,
         load::a_load_that_ends_anywhere_leaves_no_half_service,
         refused::one_bad_service_blocks_no_other,

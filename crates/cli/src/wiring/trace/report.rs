@@ -146,8 +146,11 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn named(steps: &[(&str, &str, bool)]) -> Report {
-        let step = |(name, answer, forwarded): &(&str, &str, bool)| NameStep {
+    /// A name of the search path, its answer, and whether it was asked beyond the cluster.
+    type Step = (&'static str, &'static str, bool);
+
+    fn named(steps: &[Step]) -> Report {
+        let step = |(name, answer, forwarded): &Step| NameStep {
             name: (*name).into(),
             answer: (*answer).into(),
             forwarded: *forwarded,
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn names_without_an_address_are_certain_or_not() {
         let inside = ("web.default.svc.cluster.local", "NXDOMAIN", false);
-        let cases: &[(&[(&str, &str, bool)], u8)] = &[
+        let cases: &[(&[Step], u8)] = &[
             (&[inside, ("web", "NXDOMAIN", true)], 1),
             (&[inside, ("web", "SERVFAIL", true)], 1),
             (&[inside, ("example.com", "NXDOMAIN", true)], 1),
