@@ -5,6 +5,7 @@
 //! rules      what the chains do, one function for each question
 //! set        the sets and maps that the rules look into
 //! message    tables, chains, rules, sets as netlink messages; element: what is in the sets
+//! counter    how many connections each service port had
 //! readback   the table as the kernel holds it, into a State
 //! state      what we believe the kernel holds; plan: from there to a forwarding table
 //! ```
@@ -15,6 +16,7 @@
 //! hold (a frontend, a service subnet, an answered port), and then stays. Nothing here decides when to write: that is [`crate::reconcile`]'s.
 
 mod affinity;
+mod counter;
 mod element;
 mod expression;
 mod family;
@@ -36,7 +38,7 @@ pub(crate) use message::{Layout, NEWGEN, SUBSYSTEM};
 pub(crate) use plan::Plan;
 pub use probe::{Capabilities, Feature, cleanup, probe};
 pub(crate) use probe::{can_own, can_refuse_early};
-pub(crate) use readback::{read, take_over};
+pub(crate) use readback::{connections, read, take_over};
 pub(crate) use state::{State, lines};
 pub(crate) use transaction::{Sent, carry_out};
 

@@ -217,6 +217,24 @@ impl Reconciler {
     }
 }
 
+/// How many connections were made to each frontend since the kernel has it, in the calling thread's network namespace and
+/// in no order. What is counted is a flow's first packet, so one that is refused or dropped counts each time that its
+/// client tries again. Counts outlive the process and changes of endpoints, but for what comes while these are written;
+/// another layout of the table starts anew.
+///
+/// # Errors
+/// When the kernel's state cannot be read.
+pub fn connections() -> Result<Vec<(FrontendKey, u64)>, Error> {
+    let mut socket = Socket::open().map_err(Error::Open)?;
+    let mut counted = Vec::new();
+    for family in [&IPV4, &IPV6] {
+        let layout = Layout::plain(family, nftables::TABLE);
+        let found = nftables::connections(&mut socket, &layout);
+        counted.extend(found.map_err(|cause| Error::Read { family: family.name(), cause })?);
+    }
+    Ok(counted)
+}
+
 /// What the kernel holds in the calling thread's network namespace, in the format of
 /// [`ForwardingTable::lines`]; no lines when we have no tables. Needs no ownership: for `sluice dump nft`.
 ///

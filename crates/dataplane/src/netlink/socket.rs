@@ -156,6 +156,35 @@ impl Socket {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
+    /// Asks for some objects, which come one by one before the outcome. They are so few that they fit the receive buffer.
+    pub(crate) fn get(
+        &mut self,
+        object: &str,
+        request: &[u8],
+        mut each: impl FnMut(&Received<'_>),
+    ) -> Result<(), Error> {
+        let mut request = request.to_vec();
+        let sequence = self.number(&mut request, NLM_F_ACK);
+        self.drain();
+        self.send(&request)?;
+        loop {
+            let length = self.receive(true).map_err(|error| Error::socket("read an answer", error))?;
+            let mut datagram = self.datagram(length, object)?;
+            for message in datagram.by_ref().filter(|message| message.sequence == sequence) {
+                if message.kind != NLMSG_ERROR {
+                    each(&message);
+                    continue;
+                }
+                return match error_code(message.body) {
+                    Some(0) => Ok(()),
+                    Some(code) => Err(Error::refused(object, code)),
+                    None => Err(Error::damaged(object)),
+                };
+            }
+            datagram.whole(object)?;
+        }
+    }
+
     /// Collects a dump, again from the start when a concurrent change interrupted it.
     pub(crate) fn collect<T>(
         &mut self,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use services::Protocol;
 
+use super::counter::{Count, read_counter, write_counter};
 use super::expression::Verdict;
 use super::family::{Family, put_address};
 use super::message::{DELSETELEM, Layout, NEWSETELEM, clip, comment, read_comment};
@@ -22,6 +23,8 @@ const NFTA_SET_ELEM_FLAGS: u16 = 3;
 const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
 const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
+/// The element's instance of its set's expression.
+const NFTA_SET_ELEM_EXPR: u16 = 7;
 const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 const NFTA_DATA_VALUE: u16 = 1;
@@ -43,6 +46,8 @@ pub(super) struct Element {
     interval_end: bool,
     /// Timeout, and what is left of it, in milliseconds.
     timeout: Option<(u64, u64)>,
+    /// What its counter goes on from.
+    count: Option<Count>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +60,15 @@ enum Value {
 impl Element {
     /// An element of a set, or a map's element by its key alone, to be deleted.
     pub(super) fn key(key: Vec<u8>) -> Self {
-        Self { key, last: None, value: Value::Nothing, comment: None, interval_end: false, timeout: None }
+        Self {
+            key,
+            last: None,
+            value: Value::Nothing,
+            comment: None,
+            interval_end: false,
+            timeout: None,
+            count: None,
+        }
     }
 
     /// A range of keys in a set of several parts.
@@ -83,6 +96,11 @@ impl Element {
         Self { comment: Some(clip(comment).into()), ..self }
     }
 
+    /// The same with a counter that goes on from what an element before it has counted.
+    pub(super) fn counting_from(self, count: Option<Count>) -> Self {
+        Self { count, ..self }
+    }
+
     pub(super) fn data(key: Vec<u8>, value: Vec<u8>) -> Self {
         Self { value: Value::Bytes(value), ..Self::key(key) }
     }
@@ -106,6 +124,9 @@ impl Element {
             if let Some((timeout, left)) = self.timeout {
                 element.attribute(NFTA_SET_ELEM_TIMEOUT, &timeout.to_be_bytes());
                 element.attribute(NFTA_SET_ELEM_EXPIRATION, &left.to_be_bytes());
+            }
+            if let Some(count) = self.count {
+                element.nested(NFTA_SET_ELEM_EXPR, |expression| write_counter(expression, Some(count)));
             }
             if let Some(text) = &self.comment {
                 element.attribute(NFTA_SET_ELEM_USERDATA, &comment(text));
@@ -133,18 +154,21 @@ impl Layout {
         self.elements(batch, DELSETELEM, 0, set, elements);
     }
 
+    /// What names these elements in a message about them alone.
+    pub(super) fn name_elements(&self, writer: &mut Writer, set: &str, elements: &[Element]) {
+        writer.text(NFTA_SET_ELEM_LIST_TABLE, self.table);
+        writer.text(NFTA_SET_ELEM_LIST_SET, set);
+        writer.nested(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {
+            elements.iter().for_each(|element| element.write(list));
+        });
+    }
+
     fn elements(&self, batch: &mut Batch, message: u16, flags: u16, set: &str, elements: &[Element]) {
         if elements.is_empty() {
             return;
         }
         let label = format!("{} elements of {set}", elements.len());
-        batch.push(self.header(message, flags), label, |writer| {
-            writer.text(NFTA_SET_ELEM_LIST_TABLE, self.table);
-            writer.text(NFTA_SET_ELEM_LIST_SET, set);
-            writer.nested(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {
-                elements.iter().for_each(|element| element.write(list));
-            });
-        });
+        batch.push(self.header(message, flags), label, |writer| self.name_elements(writer, set, elements));
     }
 }
 
@@ -225,6 +249,7 @@ pub(super) struct Found<'a> {
     pub(super) verdict: Option<Verdict>,
     pub(super) comment: Option<&'a str>,
     pub(super) interval_end: bool,
+    pub(super) count: Option<Count>,
     timeout: Option<u64>,
     left: Option<u64>,
 }
@@ -241,6 +266,7 @@ impl<'a> Found<'a> {
             verdict: parse_verdict(&data.nested(NFTA_DATA_VERDICT)),
             comment: element.get(NFTA_SET_ELEM_USERDATA).and_then(read_comment),
             interval_end: flags & NFT_SET_ELEM_INTERVAL_END != 0,
+            count: read_counter(&element.nested(NFTA_SET_ELEM_EXPR)),
             timeout: element.u64(NFTA_SET_ELEM_TIMEOUT),
             left: element.u64(NFTA_SET_ELEM_EXPIRATION),
         })

@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use super::affinity;
+use super::counter::Count;
 use super::element::{
-    Found, NFTA_LIST_ELEM, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
+    Element, Found, NFTA_LIST_ELEM, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+    NFTA_SET_ELEM_LIST_TABLE, service_key,
 };
 use super::message::{
     GETCHAIN, GETRULE, GETSET, GETSETELEM, GETTABLE, Layout, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE,
@@ -20,6 +22,7 @@ use super::set::{
     SERVICE_IPS, SERVICES, SOURCES,
 };
 use super::state::{External, Presence, Route, Service, State};
+use crate::forwarding_table::FrontendKey;
 use crate::netlink::{Batch, DUMP, Error, Received, Socket, Writer, request};
 
 const NFTA_SET_TABLE: u16 = 1;
@@ -52,6 +55,41 @@ pub(crate) fn take_over(socket: &mut Socket, layout: &Layout) -> Result<State, E
         socket.transact(&mut batch)?;
     }
     read(socket, layout)
+}
+
+/// How many connections were made to each service port of the table, in no order; none when there is no table.
+pub(crate) fn connections(socket: &mut Socket, layout: &Layout) -> Result<Vec<(FrontendKey, u64)>, Error> {
+    let family = layout.family;
+    let counted = Reader { socket, layout }
+        .elements(SERVICES, |element| Some((element.service(family)?, element.count?.packets)));
+    match counted {
+        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::EAFNOSUPPORT)) => Ok(Vec::new()),
+        counted => counted,
+    }
+}
+
+/// What has been counted for these service ports, which are few. One that is not there says nothing of those behind it.
+pub(super) fn counts(
+    socket: &mut Socket,
+    layout: &Layout,
+    keys: &[FrontendKey],
+) -> HashMap<FrontendKey, Count> {
+    let elements: Vec<Element> = keys.iter().map(|key| Element::key(service_key(key))).collect();
+    let request = request(layout.header(GETSETELEM, 0), |writer| {
+        layout.name_elements(writer, SERVICES, &elements);
+    });
+    let mut counts = HashMap::new();
+    let read = socket.get("what was counted", &request, |message| {
+        let list = message.attributes().nested(NFTA_SET_ELEM_LIST_ELEMENTS);
+        for (_, element) in list.filter(|(kind, _)| *kind == NFTA_LIST_ELEM) {
+            let found = Found::parse(element);
+            counts.extend(found.and_then(|found| Some((found.service(layout.family)?, found.count?))));
+        }
+    });
+    if let Err(error) = read {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connections are counted anew");
+    }
+    counts
 }
 
 /// True when there is a table of this name.

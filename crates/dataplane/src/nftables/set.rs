@@ -3,11 +3,12 @@
 //! The kernel knows keys as bytes only. nft keeps in a set's user data which expressions the key is made of
 //! (`libnftnl`'s udata); a key with a random number has no other readable form.
 
+use super::counter::write_counter;
 use super::family::Family;
 use super::message::{DELSET, Layout, NEWSET};
 use crate::netlink::{Batch, CREATE, Writer};
 
-/// Verdict of each service port: `protocol . address . port`. Those whose verdict depends on the client go to a
+/// Verdict of each service port: `protocol . address . port`, and how many connections were made to it. Those whose verdict depends on the client go to a
 /// chain that asks the following.
 pub(crate) const SERVICES: &str = "services";
 /// Verdict for connections from pods and from this node, and of all where [`OUTSIDE`] has none.
@@ -49,6 +50,8 @@ const NFTA_SET_DATA_LEN: u16 = 7;
 const NFTA_SET_DESC: u16 = 9;
 const NFTA_SET_ID: u16 = 10;
 const NFTA_SET_USERDATA: u16 = 13;
+/// What each element that is added gets an instance of (kernel 5.7; those before ignore it, and nothing is counted).
+const NFTA_SET_EXPR: u16 = 17;
 const NFT_SET_INTERVAL: u32 = 0x4;
 const NFT_SET_MAP: u32 = 0x8;
 const NFT_SET_CONCAT: u32 = 0x80;
@@ -107,6 +110,8 @@ pub(crate) struct Set {
     key: &'static [Part],
     value: Value,
     interval: bool,
+    /// Each element counts the packets that a lookup finds it for.
+    counts: bool,
 }
 
 const SERVICE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port];
@@ -115,7 +120,7 @@ const SOURCE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port, Par
 const ENDPOINT: Value = Value::Parts(&[Part::Destination, Part::Port]);
 
 const fn set(name: &'static str, key: &'static [Part]) -> Set {
-    Set { name, key, value: Value::Nothing, interval: false }
+    Set { name, key, value: Value::Nothing, interval: false, counts: false }
 }
 
 const fn intervals(name: &'static str, key: &'static [Part]) -> Set {
@@ -126,9 +131,13 @@ const fn map(name: &'static str, key: &'static [Part], value: Value) -> Set {
     Set { value, ..set(name, key) }
 }
 
+const fn counting(map: Set) -> Set {
+    Set { counts: true, ..map }
+}
+
 /// All sets of a table, in the order in which they are made.
 pub(crate) const SETS: &[Set] = &[
-    map(SERVICES, SERVICE_KEY, Value::Verdict),
+    counting(map(SERVICES, SERVICE_KEY, Value::Verdict)),
     map(INSIDE, SERVICE_KEY, Value::Verdict),
     map(OUTSIDE, SERVICE_KEY, Value::Verdict),
     map(ENDPOINTS, ENDPOINT_KEY, ENDPOINT),
@@ -173,6 +182,9 @@ impl Set {
         writer.u32(NFTA_SET_ID, id);
         if self.is_ranges() {
             writer.nested(NFTA_SET_DESC, |description| self.write_fields(family, description));
+        }
+        if self.counts {
+            writer.nested(NFTA_SET_EXPR, |expression| write_counter(expression, None));
         }
         writer.attribute(NFTA_SET_USERDATA, &self.notes(family));
     }

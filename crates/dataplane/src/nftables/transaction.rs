@@ -6,16 +6,23 @@
 //! before: a packet walks the rules of the generation that it met first, but finds the maps' newest elements, and the
 //! chain that they lead to must not be empty for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::counter::Count;
 use super::element::{Element, PER_MESSAGE, address_key, hairpin_key, interval, service_key};
 use super::message::{Layout, SUBSYSTEM};
 use super::plan::{AffinityPlan, FrontendPlan, Members, Plan, Retired, StickyChain, Subnets};
+use super::readback::counts;
 use super::set::{ANSWERED, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS};
+use crate::forwarding_table::FrontendKey;
 use crate::netlink::{Batch, Error, Socket};
 
 /// Frontends of which all elements but endpoints go in one transaction together.
 const FRONTENDS_PER_GROUP: usize = 128;
+
+/// Frontends whose counts are asked for together: each comes in a datagram of its own, and all have to fit the receive
+/// buffer.
+const COUNTS_PER_MESSAGE: usize = 16;
 
 /// Ids of sets of clients within a transaction; those of the fixed sets are lower.
 const FIRST_CLIENTS_ID: u32 = 1000;
@@ -194,12 +201,22 @@ impl Packer<'_> {
         self.put_changes(&mut changes)
     }
 
+    /// What the elements that are replaced have counted. What they count from now until the transaction is lost.
+    fn counts(&mut self, plans: &[FrontendPlan]) -> HashMap<FrontendKey, Count> {
+        let replaced: Vec<FrontendKey> =
+            plans.iter().filter(|plan| plan.replaces_service()).map(|plan| plan.key).collect();
+        if replaced.is_empty() { HashMap::new() } else { counts(self.socket, self.layout, &replaced) }
+    }
+
     fn frontends(&mut self, frontends: &[FrontendPlan]) -> Result<(), Error> {
         let mut changes = Changes::default();
-        for plan in frontends {
-            plan.link(&mut changes);
-            if changes.count >= FRONTENDS_PER_GROUP {
-                self.put_changes(&mut changes)?;
+        for plans in frontends.chunks(COUNTS_PER_MESSAGE) {
+            let counts = self.counts(plans);
+            for plan in plans {
+                plan.link(counts.get(&plan.key).copied(), &mut changes);
+                if changes.count >= FRONTENDS_PER_GROUP {
+                    self.put_changes(&mut changes)?;
+                }
             }
         }
         self.put_changes(&mut changes)

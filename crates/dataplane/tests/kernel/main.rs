@@ -8,6 +8,7 @@ mod node;
 mod objects;
 
 mod affinity;
+mod connections;
 mod conntrack;
 mod external;
 mod listing;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         external::filter_chains_refuse_where_nat_chains_cannot,
         external::cluster_ips_are_masqueraded_as_told,
         external::endpoints_reach_themselves_by_every_address,
+        connections::each_connection_counts_once,
+        connections::counts_outlive_endpoints_and_processes,
         listing::nft_lists_the_table,
         load::a_load_beyond_the_send_buffer_goes_in_several,
         load::another_layout_is_replaced_in_one_transaction,

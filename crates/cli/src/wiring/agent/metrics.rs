@@ -9,6 +9,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::connections::Connections;
 use super::health::FAMILIES;
 use super::process::Process;
 
@@ -16,7 +17,7 @@ use super::process::Process;
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What of the data plane is counted elsewhere and taken over when somebody asks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plane {
     pub(crate) services: usize,
     pub(crate) endpoints: usize,
@@ -28,6 +29,7 @@ pub(crate) struct Plane {
     pub(crate) transactions: u64,
     pub(crate) elements: u64,
     pub(crate) readbacks: u64,
+    pub(crate) connections: Connections,
 }
 
 /// All of them.
@@ -203,8 +205,10 @@ impl Metrics {
             }
         }
         self.process.lock().unwrap_or_else(PoisonError::into_inner).take_over();
+        let mut families = self.registry.gather();
+        families.extend(plane.connections.families());
         // It fails for families without metrics only, and those are not gathered.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod around;
 mod command;
+mod connections;
 pub(crate) mod corefile;
 pub(crate) mod endpoints;
 mod events;

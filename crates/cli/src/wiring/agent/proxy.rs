@@ -2,7 +2,7 @@
 //! every [`PACE`], so that a change waits for no longer than that and the transaction before it. A sync that fails in spite
 //! of the reconciler's own attempts is repeated with growing pauses, or with the next update, whichever comes first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use services::Snapshot;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::connections::Connections;
 use super::events::Report;
 use super::node_facts::{Surroundings, node_facts};
 use super::observed::{Observed, Trigger};
@@ -47,9 +48,10 @@ impl Plane {
     }
 
     /// Counts what is there; in proportion to the table, so only for who asks.
-    pub(crate) fn metrics(&self) -> metrics::Plane {
+    pub(crate) fn metrics(&self, connections: &HashMap<FrontendKey, u64>) -> metrics::Plane {
         let (mut services, mut internal, mut external) = (HashSet::new(), HashSet::new(), HashSet::new());
-        let mut counted = metrics::Plane::default();
+        let connections = Connections::of(&self.table, connections);
+        let mut counted = metrics::Plane { connections, ..metrics::Plane::default() };
         for (key, frontend) in self.table.frontends() {
             services.insert(&frontend.service);
             counted.frontends += 1;

@@ -8,9 +8,9 @@ use dataplane::forwarding_table::Packet;
 use services::Snapshot;
 
 use super::explanation::{Delivery, NameAnswer, NodeSelf};
-use super::metrics;
 use super::names::Dns;
 use super::proxy::Plane;
+use super::{connections, metrics};
 
 /// Handles to the running halves; each is set once it runs.
 #[derive(Default)]
@@ -107,7 +107,9 @@ impl Stages {
     /// What `/metrics` tells of the table and of what was written for it.
     pub(crate) fn plane_metrics(&self) -> metrics::Plane {
         let Some(plane) = self.plane.get() else { return metrics::Plane::default() };
-        plane.lock().unwrap_or_else(PoisonError::into_inner).metrics()
+        // Read before the lock is taken: no transaction waits for whoever asks.
+        let connections = connections::read();
+        plane.lock().unwrap_or_else(PoisonError::into_inner).metrics(&connections)
     }
 
     fn plane(&self) -> anyhow::Result<&Arc<Mutex<Plane>>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::forwarding_table::{Frontend, FrontendKey, Target};
+use crate::nftables::counter::Count;
 use crate::nftables::element::{Element, endpoint_key, endpoint_value, service_key, source_range};
 use crate::nftables::message::Layout;
 use crate::nftables::numbering::{Renumbering, renumber};
@@ -17,7 +18,7 @@ use crate::nftables::transaction::Changes;
 /// A frontend that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FrontendPlan {
-    pub(super) key: FrontendKey,
+    pub(in crate::nftables) key: FrontendKey,
     held: Held,
     pub(super) wanted: Held,
     /// The numbers of both lists' endpoints, as [`List::BOTH`].
@@ -82,8 +83,15 @@ impl FrontendPlan {
         }
     }
 
-    /// All other elements; they go in one transaction.
-    pub(in crate::nftables) fn link(&self, changes: &mut Changes) {
+    /// True when another element takes the place of one that has counted connections.
+    pub(in crate::nftables) fn replaces_service(&self) -> bool {
+        self.held.service.is_some()
+            && self.wanted.service.is_some()
+            && self.held.service != self.wanted.service
+    }
+
+    /// All other elements; they go in one transaction. Connections go on being counted from `count`.
+    pub(in crate::nftables) fn link(&self, count: Option<Count>, changes: &mut Changes) {
         let (held, wanted) = (&self.held, &self.wanted);
         if held.service != wanted.service {
             if held.service.is_some() {
@@ -91,7 +99,7 @@ impl FrontendPlan {
             }
             if let Some(service) = &wanted.service {
                 let element = Element::verdict(service_key(&self.key), service.route.verdict());
-                changes.add(SERVICES, element.commented(&service.label));
+                changes.add(SERVICES, element.commented(&service.label).counting_from(count));
             }
         }
         if held.external.is_none() && wanted.external.is_none() {
