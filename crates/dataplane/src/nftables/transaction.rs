@@ -1,7 +1,7 @@
 //! Carries out a plan: one transaction, or several when one send cannot carry it.
 //!
 //! Order within and across transactions: structure, what affinity needs, endpoints that come or are replaced, service ports with what
-//! belongs to them, addresses, endpoints that go, chains that nothing leads to. So a service port never counts more endpoints than there are, and
+//! belongs to them, addresses, endpoints that go, what only an earlier policy needed, chains that nothing leads to. So a service port never counts more endpoints than there are, and
 //! between two transactions every service is whole, old or new. Chains that a running table lacks go in a transaction
 //! before: a packet walks the rules of the generation that it met first, but finds the maps' newest elements, and the
 //! chain that they lead to must not be empty for it.
@@ -68,6 +68,8 @@ fn send(socket: &mut Socket, layout: &Layout, plan: &Plan) -> Result<Sent, Error
     packer.frontends(&plan.frontends)?;
     packer.sets(plan)?;
     packer.dropped(&plan.frontends)?;
+    packer.flush()?;
+    packer.released(&plan.frontends)?;
     packer.flush()?;
     packer.retire(&plan.affinity.retired)?;
     Ok(packer.sent)
@@ -226,6 +228,17 @@ impl Packer<'_> {
         let mut changes = Changes::default();
         for plan in frontends {
             plan.drop_endpoints(&mut changes);
+            if changes.count >= PER_MESSAGE {
+                self.put_changes(&mut changes)?;
+            }
+        }
+        self.put_changes(&mut changes)
+    }
+
+    fn released(&mut self, frontends: &[FrontendPlan]) -> Result<(), Error> {
+        let mut changes = Changes::default();
+        for plan in frontends {
+            plan.release(&mut changes);
             if changes.count >= PER_MESSAGE {
                 self.put_changes(&mut changes)?;
             }

@@ -76,7 +76,33 @@ impl FrontendPlan {
 
     /// Endpoints that go.
     pub(in crate::nftables) fn drop_endpoints(&self, changes: &mut Changes) {
-        for (list, numbers) in List::BOTH.into_iter().zip(&self.numbers) {
+        self.drop_lists(changes, |list| !self.outlives(list));
+    }
+
+    /// What a packet may still need that met the frontend as it was, under another policy: in a transaction after the
+    /// one that changed it, because a packet's next lookup already finds the newest elements.
+    pub(in crate::nftables) fn release(&self, changes: &mut Changes) {
+        self.drop_lists(changes, |list| self.outlives(list));
+        if self.masqueraded_until_released() {
+            changes.remove(MASQUERADED, Element::key(service_key(&self.key)));
+        }
+    }
+
+    /// True for the list for connections from elsewhere when the frontend goes on without one.
+    fn outlives(&self, list: List) -> bool {
+        let has_outside = self.wanted.external.as_ref().is_some_and(|external| external.outside.is_some());
+        list == List::Outside && self.wanted.service.is_some() && !has_outside
+    }
+
+    /// Connections that went to another node's endpoint by policy Cluster must be masqueraded, or their answers pass by.
+    fn masqueraded_until_released(&self) -> bool {
+        self.wanted.service.is_some()
+            && self.held.external().masqueraded
+            && !self.wanted.external().masqueraded
+    }
+
+    fn drop_lists(&self, changes: &mut Changes, which: impl Fn(List) -> bool) {
+        for (list, numbers) in List::BOTH.into_iter().zip(&self.numbers).filter(|(list, _)| which(*list)) {
             for number in &numbers.dropped {
                 changes.remove(list.map(), Element::key(endpoint_key(&self.key, *number)));
             }
@@ -110,7 +136,8 @@ impl FrontendPlan {
         self.route(OUTSIDE, held.outside.as_ref(), wanted.outside.as_ref(), changes);
         self.member(REFUSED, held.refused, wanted.refused, changes);
         self.member(GUARDED, held.guarded, wanted.guarded, changes);
-        self.member(MASQUERADED, held.masqueraded, wanted.masqueraded, changes);
+        let masqueraded = wanted.masqueraded || self.masqueraded_until_released();
+        self.member(MASQUERADED, held.masqueraded, masqueraded, changes);
         self.member(MASQUERADED_OWN, held.masqueraded_own, wanted.masqueraded_own, changes);
         for range in held.sources.difference(&wanted.sources) {
             changes.remove(SOURCES, source_range(&self.key, *range));

@@ -114,6 +114,11 @@ pub(super) fn external(family: &Family, circumstances: &Circumstances) -> Chain 
         Rule::new("from this node", from_node),
         Rule::new("from elsewhere", ask(family, OUTSIDE)),
         Rule::new("from anywhere", ask(family, INSIDE)),
+        // The service port needs no second look any more, but did when the packet was looked up.
+        Rule::new(
+            "has just changed: the first",
+            vec![Expression::Verdict(Verdict::Goto(List::All.chain_name(1)))],
+        ),
     ]);
     Chain { name: EXTERNAL.to_owned(), hook: None, rules }
 }
