@@ -1,5 +1,6 @@
 //! What a proxy tells of itself, and what it follows.
 
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,18 @@ pub(crate) fn health_and_metrics_are_those_of_kube_proxy() {
             assert!(metrics().body.contains(line), "{line}: {}", metrics().body);
         }
         assert_eq!(get("127.0.0.1:10249", "/proxyMode").unwrap().body, "nftables");
+
+        let counter = "sluice_service_connections_total{namespace=\"default\",port_name=\"https\",protocol=\"TCP\",service=\"kubernetes\"} 1\n";
+        assert!(!metrics().body.contains("sluice_service_connections_total"), "nobody has connected yet");
+        // Output chains see what has a route, wherever that leads.
+        ip("route add 10.96.0.0/16 dev lo");
+        let _ = TcpStream::connect_timeout(&"10.96.0.1:443".parse().unwrap(), Duration::from_millis(200));
+        assert!(
+            metrics().body.contains(counter),
+            "{} {}",
+            get(HEALTHZ, "/dump/nft").unwrap().body,
+            metrics().body
+        );
     });
 }
 
