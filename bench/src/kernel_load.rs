@@ -141,7 +141,8 @@ impl Node {
                 let touched = self.table.update(&self.model.snapshot(), &changes);
                 anyhow::Ok(self.reconciler.sync(&self.table, &touched)?)
             });
-            anyhow::ensure!(result?.transactions == 1, "a change is one transaction");
+            // The first change to a new number of endpoints makes a chain, in a transaction before.
+            anyhow::ensure!((1..=2).contains(&result?.transactions), "a change is one transaction");
             samples.push(duration);
         }
         Ok(format!("{}, {}", milliseconds(median(samples.clone())), milliseconds(percentile(samples, 99))))
