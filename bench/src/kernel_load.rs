@@ -14,10 +14,10 @@ use crate::measure::{median, milliseconds, percentile, print_table, time};
 use crate::namespace;
 use crate::objects::{name, service, slice};
 
-const SIZES: [u32; 3] = [1_000, 10_000, 50_000];
-const ENDPOINTS: u32 = 5;
+/// Services, and endpoints of each.
+const SIZES: [(u32, u32); 6] = [(1_000, 5), (10_000, 2), (10_000, 5), (50_000, 2), (50_000, 5), (8_000, 30)];
 /// Cold loads of each size.
-const LOADS: usize = 5;
+const LOADS: usize = 3;
 /// Changes of each kind.
 const CHANGES: u32 = 200;
 
@@ -25,8 +25,8 @@ const CHANGES: u32 = 200;
 pub(crate) fn run() -> Result<()> {
     namespace::enter()?;
     let (mut loads, mut changes) = (Vec::new(), Vec::new());
-    for size in SIZES {
-        let (load, change) = measure(size)?;
+    for (size, endpoints) in SIZES {
+        let (load, change) = measure(size, endpoints)?;
         loads.push(load);
         changes.push(change);
     }
@@ -40,7 +40,7 @@ pub(crate) fn run() -> Result<()> {
     );
     print_table(
         &[
-            "services",
+            "services × endpoints",
             "service added",
             "endpoint added (count changes)",
             "endpoint replaced",
@@ -51,8 +51,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn measure(size: u32) -> Result<(Vec<String>, Vec<String>)> {
-    let objects: Vec<_> = (0..size).map(|number| (service(number), slice(number, ENDPOINTS, 0))).collect();
+fn measure(size: u32, endpoints: u32) -> Result<(Vec<String>, Vec<String>)> {
+    let objects: Vec<_> = (0..size).map(|number| (service(number), slice(number, endpoints, 0))).collect();
     let mut samples = Vec::new();
     let mut node = None;
     for _ in 0..LOADS {
@@ -63,8 +63,8 @@ fn measure(size: u32) -> Result<(Vec<String>, Vec<String>)> {
         node = Some(fresh);
     }
     let mut node = node.context("at least one load")?;
-    let title = format!("{size} × {ENDPOINTS}");
-    Ok((load_row(title, &samples), node.change_row(size)?))
+    let title = format!("{size} × {endpoints}");
+    Ok((load_row(title.clone(), &samples), node.change_row(title, size, endpoints)?))
 }
 
 fn load_row(title: String, samples: &[Load]) -> Vec<String> {
@@ -115,14 +115,14 @@ impl Node {
         Ok(Load { table, kernel, transactions: synced.transactions, bytes: synced.bytes })
     }
 
-    fn change_row(&mut self, size: u32) -> Result<Vec<String>> {
-        let mut row = vec![size.to_string()];
+    fn change_row(&mut self, title: String, size: u32, endpoints: u32) -> Result<Vec<String>> {
+        let mut row = vec![title];
         row.push(self.changes(|model, turn| {
             model.apply_service(&service(size + turn))?;
-            Ok(model.apply_slice(&slice(size + turn, ENDPOINTS, 0))?)
+            Ok(model.apply_slice(&slice(size + turn, endpoints, 0))?)
         })?);
-        row.push(self.changes(|model, turn| Ok(model.apply_slice(&slice(turn, ENDPOINTS + 1, 0))?))?);
-        row.push(self.changes(|model, turn| Ok(model.apply_slice(&slice(turn, ENDPOINTS + 1, 1))?))?);
+        row.push(self.changes(|model, turn| Ok(model.apply_slice(&slice(turn, endpoints + 1, 0))?))?);
+        row.push(self.changes(|model, turn| Ok(model.apply_slice(&slice(turn, endpoints + 1, 1))?))?);
         row.push(self.changes(|model, turn| {
             let name = ServiceName::new("default", name(size + turn));
             model.delete_service(&name);

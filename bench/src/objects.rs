@@ -18,7 +18,7 @@ pub(crate) fn service(number: u32) -> core::Service {
 /// A slice with so many endpoints, the first of them in its `version`th form.
 pub(crate) fn slice(number: u32, endpoints: u32, version: u32) -> discovery::EndpointSlice {
     let address = |pod: u32| {
-        let host = number * 16 + pod + if pod == 0 { 8 * version } else { 0 };
+        let host = number * 64 + pod + if pod == 0 { 48 * version } else { 0 };
         std::net::Ipv4Addr::from(u32::from_be_bytes([10, 128, 0, 0]) + host)
     };
     let endpoints: Vec<_> = (0..endpoints)

@@ -80,8 +80,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             loads.push(vec![title.clone(), milliseconds(cold), megabytes(candidate.resident()?)]);
             changes.push(change_row(&title, &api, &node, options.changes)?);
             costs.push(cost_row(&title, &api, &candidate, services, endpoints, options.churn)?);
+            let done = [&loads, &changes, &costs]
+                .map(|rows: &Vec<Vec<String>>| rows.last().map(|row| row[1..].join(", ")));
+            println!("{title}: {}", done.into_iter().flatten().collect::<Vec<_>>().join("; "));
         }
     }
+    println!();
     println!("Start to synced, and resident memory then:\n");
     print_table(&["services × endpoints", "cold", "resident"], &loads);
     println!("\nFrom the API call to the first connection that reaches the new endpoint:\n");

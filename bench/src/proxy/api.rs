@@ -1,5 +1,6 @@
 //! The objects in the API: many Services with their slices, and the one that changes are measured on.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ use crate::objects;
 const NAMESPACE: &str = "proxy-bench";
 /// The node that the candidates are.
 pub(super) const NODE: &str = "bench-node";
+/// How often, and after which pause, a Service is created whose address is not free yet.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(200);
 /// Calls that are on their way at once.
 const AT_ONCE: usize = 48;
 
@@ -48,15 +52,20 @@ impl Api {
         kube::Api::namespaced(self.client.clone(), NAMESPACE)
     }
 
-    /// Replaces what an earlier run left by so many Services with so many endpoints, and the probe's Service.
+    /// Makes the API hold so many Services with so many endpoints, and the probe's Service. Services that are there stay:
+    /// their addresses would be free again only some time after their deletion.
     pub(super) fn fill(&self, services: u32, endpoints: u32) -> Result<()> {
         self.runtime.block_on(async {
             self.prepare().await?;
-            self.delete_all().await?;
+            let present = self.clear(services).await?;
+            let present = &present;
             let numbers = stream::iter((0..services).map(anyhow::Ok));
             numbers
                 .try_for_each_concurrent(AT_ONCE, |number| async move {
-                    self.put(objects::service(number), objects::slice(number, endpoints, 0)).await
+                    if !present.contains(&objects::name(number)) {
+                        self.put_service(objects::service(number)).await?;
+                    }
+                    self.put_slice(objects::slice(number, endpoints, 0)).await
                 })
                 .await
         })?;
@@ -78,26 +87,44 @@ impl Api {
         Ok(())
     }
 
-    /// One by one: the API server refuses to delete Services as a collection on some versions.
-    async fn delete_all(&self) -> Result<()> {
+    /// Deletes all slices and the Services that are not among so many; the names of the others. One by one: the API server
+    /// refuses to delete Services as a collection on some versions.
+    async fn clear(&self, services: u32) -> Result<HashSet<String>> {
         self.slices().delete_collection(&DeleteParams::default(), &Default::default()).await?;
+        let wanted: HashSet<String> = (0..services).map(objects::name).collect();
         let listed = self.services().list_metadata(&Default::default()).await?;
         let names = listed.items.into_iter().filter_map(|service| service.metadata.name);
-        stream::iter(names)
+        let (kept, gone): (HashSet<String>, HashSet<String>) = names.partition(|name| wanted.contains(name));
+        stream::iter(gone)
             .for_each_concurrent(AT_ONCE, |name| async move {
                 let _ = self.services().delete(&name, &DeleteParams::default()).await;
             })
             .await;
-        Ok(())
+        Ok(kept)
     }
 
-    async fn put(&self, mut service: Service, mut slice: EndpointSlice) -> Result<()> {
+    async fn put(&self, service: Service, slice: EndpointSlice) -> Result<()> {
+        self.put_service(service).await?;
+        self.put_slice(slice).await
+    }
+
+    /// An address that was free a moment ago may still count as allocated: tried again for a while.
+    async fn put_service(&self, mut service: Service) -> Result<()> {
         service.metadata.namespace = Some(NAMESPACE.into());
-        slice.metadata.namespace = Some(NAMESPACE.into());
         // The API wants both forms of the address.
         let spec = service.spec.as_mut().context("a Service with a spec")?;
         spec.cluster_ip = spec.cluster_ips.as_ref().and_then(|ips| ips.first().cloned());
-        self.services().create(&PostParams::default(), &service).await?;
+        for _ in 0..ATTEMPTS {
+            match self.services().create(&PostParams::default(), &service).await {
+                Err(kube::Error::Api(status)) if status.code == 422 => tokio::time::sleep(PAUSE).await,
+                result => return Ok(result.map(drop)?),
+            }
+        }
+        anyhow::bail!("the address of {:?} stays allocated", service.metadata.name)
+    }
+
+    async fn put_slice(&self, mut slice: EndpointSlice) -> Result<()> {
+        slice.metadata.namespace = Some(NAMESPACE.into());
         self.slices().create(&PostParams::default(), &slice).await?;
         Ok(())
     }

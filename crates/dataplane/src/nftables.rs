@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The shape is flat: a change is a change of map elements. A rule exists only for each *number* of endpoints that
-//! some Service has, and for the endpoints of Services with session affinity. Both families have the same shape, described once by a [`Family`], and a table each: a set cannot
+//! some Service has, and for the endpoints of Services with session affinity. Both families have the same shape, described once by a `Family`, and a table each: a set cannot
 //! hold both, and a kernel without one serves the other. A family's table is made when there is something for it to
 //! hold (a frontend, a service subnet, an answered port), and then stays. Nothing here decides when to write: that is [`crate::reconcile`]'s.
 
