@@ -131,7 +131,10 @@ impl<'z, 'q> Question<'z, 'q> {
         if found.is_missing() && suffix.fallthrough && context.synced {
             return Outcome::Forward;
         }
-        let size = size_max(query, context.transport);
+        let size = match (context.transport, self.zone.config().udp_bytes_max) {
+            (Transport::Udp, Some(most)) => size_max(query, Transport::Udp).min(usize::from(most)),
+            (transport, _) => size_max(query, transport),
+        };
         let Some(writer) = Writer::start(query, size, buffer) else { return Outcome::Silent };
         Responder::new(self.zone, query, context, writer).respond(suffix, found)
     }

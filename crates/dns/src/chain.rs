@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! UDP thread ── the zone knows ──────────────────────────────► answer          (the hot path, no plugin in it)
+//!      ├─ a plugin knows, without asking anybody ───────────► answer
 //!      └─ it does not ─► block by the longest zone
 //!                          rewrite ─► autopath ─► template ─► hosts ─► kubernetes ─► cache ─► forward
 //!                          and back: loadbalance, rewritten answers, log, errors, metrics
@@ -25,10 +26,13 @@ mod order;
 mod rewrite;
 mod template;
 mod tls;
+mod told;
 pub(crate) mod transport;
 mod upstream;
 
+pub(crate) use ask::name_text;
 pub use log::Sink;
+pub(crate) use told::Exchange;
 pub(crate) use upstream::Upstream;
 
 use std::io;
@@ -44,12 +48,13 @@ use arc_swap::ArcSwap;
 use crate::answer::{Transport, size_max};
 use crate::corefile;
 use crate::message::records::{Response, read_response};
-use crate::message::{Query, parse_query, rcode};
-use crate::metrics::{Metrics, Scope, Served};
+use crate::message::{parse_query, rcode};
+use crate::metrics::{Metrics, Scope};
 use crate::name::labels;
 use crate::zone::{Zone, ZoneConfig};
 use ask::{Ask, Reply};
 use block::Block;
+use told::Ended;
 
 /// Why the plugins of a Corefile cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +99,31 @@ pub struct Chain {
     zone_config: Arc<ZoneConfig>,
     hot: Option<Arc<ZoneConfig>>,
     hot_scope: Scope,
+    /// Rules for the lines of what the hot path answers.
+    hot_log: Vec<corefile::LogRule>,
     synced: AtomicBool,
     metrics: Arc<Metrics>,
     sink: Sink,
     local: String,
+}
+
+/// An answer that the hot path's thread has made with the plugins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Its length.
+    pub(crate) length: usize,
+    /// It is counted and logged already.
+    pub(crate) told: bool,
+}
+
+/// What the cluster's zone says to a question.
+enum Cluster {
+    /// Nothing: the next plugin.
+    Pass,
+    /// An answer.
+    Reply(Reply),
+    /// Aliases, the last of which leads elsewhere.
+    Aliases(Reply),
 }
 
 /// What a chain is made with besides its blocks.
@@ -129,13 +155,15 @@ impl Chain {
         let (zone_config, hot) = hot_zone::plan(blocks, &built, &around.own)?;
         let zone_config = Arc::new(zone_config);
         let serving = built.iter().find(|block| block.config.kubernetes.is_some());
-        let serving = serving.or(built.first()).and_then(|block| block.scopes.first());
-        let hot_scope = serving.cloned().unwrap_or_default();
+        let serving = serving.or(built.first());
+        let hot_log = serving.map(|block| block.config.log.clone()).unwrap_or_default();
+        let hot_scope = serving.and_then(|block| block.scopes.first()).cloned().unwrap_or_default();
         Ok(Arc::new(Self {
             zone: ArcSwap::from_pointee(Zone::empty(Arc::clone(&zone_config))),
             zone_config,
             hot: hot.map(Arc::new),
             hot_scope,
+            hot_log,
             blocks: built.into_iter().map(Arc::new).collect(),
             synced: AtomicBool::new(false),
             metrics: Arc::clone(&around.metrics),
@@ -187,26 +215,34 @@ impl Chain {
     #[must_use]
     pub(crate) fn worker(&self, transport: Transport, v6: bool) -> Arc<crate::metrics::Worker> {
         let worker = self.metrics.worker(transport, v6);
-        worker.set_scope(self.hot_scope());
+        self.takes_on(&worker);
         worker
     }
 
-    /// The answer to a query that the hot path passed on, when it is in memory and needs no plugin: its length in
-    /// `buffer`. It takes no time worth a thread of its own, so the hot path's thread does it.
-    pub(crate) fn answer_now(&self, packet: &[u8], peer: SocketAddr, buffer: &mut [u8]) -> Option<usize> {
+    /// The answer to a query that the hot path passed on, when nobody has to be asked for it: it takes no time worth another
+    /// thread, so the hot path's thread does it.
+    pub(crate) fn answer_now(&self, packet: &[u8], peer: SocketAddr, buffer: &mut [u8]) -> Option<Now> {
+        let started = Instant::now();
         let query = parse_query(packet).ok()?;
         let ask = Ask::of(&query, peer, Transport::Udp);
         let (block, scope) = self.block_of(&ask.name)?;
         // What the thread counts is counted for one zone, and the cluster's names are only told apart on the hot path.
         let apart = self.hot.is_none() && block.config.kubernetes.is_some();
-        if apart || *scope != self.hot_scope {
+        let remembered =
+            if apart || *scope != self.hot_scope { None } else { block.remembered(&ask, &self.zone.load()) };
+        let told = remembered.is_none();
+        let reply = remembered.or_else(|| block.answer_now(self, &ask))?;
+        let size = block.size_max(&query, Transport::Udp).min(buffer.len());
+        let answer = encode::encode(&query, &reply.response, size);
+        if answer.is_empty() {
             return None;
         }
-        let reply = block.remembered(&ask, &self.zone.load())?;
-        let size = size_max(&query, Transport::Udp).min(buffer.len());
-        let answer = encode::encode(&query, &reply.response, size);
         buffer.get_mut(..answer.len())?.copy_from_slice(&answer);
-        Some(answer.len()).filter(|length| *length > 0)
+        if told {
+            let ended = Ended { query: &query, ask: &ask, reply: &reply, answer: &answer, started };
+            self.tell(&ended, block, scope);
+        }
+        Some(Now { length: answer.len(), told })
     }
 
     /// Starts what goes on beside the queries: probes of upstreams. Must be called within a runtime.
@@ -231,57 +267,13 @@ impl Chain {
             None => self.resolve(ask.clone()).await,
         };
         let block = self.block_of(&ask.name);
-        let bufsize = block.and_then(|(block, _)| block.config.bufsize);
-        let size = match (transport, bufsize) {
-            (Transport::Udp, Some(most)) => size_max(&query, transport).min(usize::from(most)),
-            _ => size_max(&query, transport),
-        };
+        let size = block.map_or(size_max(&query, transport), |(block, _)| block.size_max(&query, transport));
         let answer = encode::encode(&query, &reply.response, size);
         if let Some((block, scope)) = block {
-            self.tell(&query, &ask, &reply, &answer, block, scope, started);
+            let ended = Ended { query: &query, ask: &ask, reply: &reply, answer: &answer, started };
+            self.tell(&ended, block, scope);
         }
         answer
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "everything that is known of one query, at its end")]
-    fn tell(
-        &self,
-        query: &Query<'_>,
-        ask: &Ask,
-        reply: &Reply,
-        answer: &[u8],
-        block: &Block,
-        scope: &Scope,
-        started: Instant,
-    ) {
-        let duration = started.elapsed();
-        if let Some(errors) = &block.errors {
-            errors.log(query, reply, &self.sink);
-        }
-        if !block.config.log.is_empty() {
-            let line = log::Line {
-                query,
-                peer: ask.peer,
-                local: &self.local,
-                transport: ask.transport,
-                answer,
-                response: &reply.response,
-                duration,
-            };
-            log::log(&block.config.log, &line, &self.sink);
-        }
-        self.metrics.served(&Served {
-            scope,
-            transport: ask.transport,
-            v6: ask.peer.is_ipv6(),
-            kind: ask.kind,
-            dnssec_ok: ask.dnssec_ok,
-            request_bytes: query.bytes.len(),
-            response_bytes: answer.len(),
-            rcode: reply.response.rcode,
-            plugin: reply.plugin,
-            duration,
-        });
     }
 
     /// The block whose zone is the longest that the name is in, and what its counts are for.
@@ -328,25 +320,23 @@ impl Chain {
         Reply { response, plugin, error: None }
     }
 
-    /// What the cluster's zone says by itself; `None` for the next plugin.
-    async fn kubernetes(self: &Arc<Self>, ask: &Ask) -> Option<Reply> {
+    /// What the cluster's zone says by itself.
+    fn kubernetes(&self, ask: &Ask) -> Cluster {
         use crate::answer::{Context, Outcome, answer};
         let synced = self.synced.load(Ordering::Acquire);
         let context = Context { transport: Transport::Tcp, synced, rotation: rand::random() };
         let packet = ask.packet(ask.id);
         let zone = self.zone.load_full();
-        let (chase, response) = crate::server::with_scratch(|buffer| {
-            let (chase, length) = match answer(&zone, &packet, context, buffer) {
-                Outcome::Reply(length) => (false, length),
-                Outcome::Chase(length) => (true, length),
-                Outcome::Silent | Outcome::Forward => return None,
+        crate::server::with_scratch(|buffer| {
+            let (is_whole, length) = match answer(&zone, &packet, context, buffer) {
+                Outcome::Reply(length) => (true, length),
+                Outcome::Chase(length) => (false, length),
+                Outcome::Silent | Outcome::Forward => return Cluster::Pass,
             };
-            Some((chase, read_response(&buffer[..length])?))
-        })?;
-        if chase {
-            return Some(self.chase(ask, response, "kubernetes").await);
-        }
-        Some(Reply { response, plugin: "kubernetes", error: None })
+            let Some(response) = read_response(&buffer[..length]) else { return Cluster::Pass };
+            let reply = Reply { response, plugin: "kubernetes", error: None };
+            if is_whole { Cluster::Reply(reply) } else { Cluster::Aliases(reply) }
+        })
     }
 }
 

@@ -116,6 +116,17 @@ impl Batch {
         }
     }
 
+    /// The packets that have an answer: each with its place in the batch, and the answer.
+    pub fn answered(&self) -> impl Iterator<Item = (usize, &[u8])> + Clone {
+        self.replies.iter().map(|reply| (reply.to, &self.answers[reply.start..reply.start + reply.length]))
+    }
+
+    /// The packets received.
+    #[must_use]
+    pub fn received(&self) -> Received<'_> {
+        Received { queries: &self.queries, peers: &self.peers, arrivals: &self.arrivals }
+    }
+
     /// Sends all answers. One that the kernel refuses (the client is gone, a rule forbids it) is left out.
     #[allow(unsafe_code, reason = "system call with pointers")]
     pub fn send(&mut self, socket: BorrowedFd<'_>) {

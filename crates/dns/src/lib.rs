@@ -44,4 +44,5 @@ pub mod relay;
 pub mod resolv_conf;
 pub mod search_path;
 pub mod server;
+pub mod tap;
 pub mod zone;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::answer::Transport;
 use crate::chain::Upstream;
 use crate::message::records::{kind_name, rcode_name};
+use crate::tap::Tap;
 use histogram::Histogram;
 pub(crate) use histogram::{DURATIONS, SIZES};
 pub use worker::{Scope, Worker};
@@ -83,6 +84,7 @@ pub struct Metrics {
     histograms: Mutex<BTreeMap<Key, Histogram>>,
     workers: Mutex<Vec<Arc<Worker>>>,
     sources: Mutex<Vec<Source>>,
+    tap: Arc<Tap>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -135,9 +137,15 @@ impl Metrics {
     /// The counters of a new thread of the hot path.
     #[must_use]
     pub fn worker(&self, transport: Transport, v6: bool) -> Arc<Worker> {
-        let worker = Arc::new(Worker::new(transport, v6));
+        let worker = Arc::new(Worker::new(transport, v6, Arc::clone(&self.tap)));
         locked(&self.workers).push(Arc::clone(&worker));
         worker
+    }
+
+    /// Where somebody can watch single queries.
+    #[must_use]
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// Values that live with something else; they go when it does.

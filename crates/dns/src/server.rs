@@ -4,6 +4,7 @@
 //! a lock or an allocation. Names outside go over a bounded queue to the slow thread, which runs a small async runtime.
 //! All waits block; an idle server costs nothing. The server decides nothing about the zone and reads no API.
 
+mod observe;
 mod slow;
 mod sockets;
 mod tcp;
@@ -248,7 +249,7 @@ impl Server {
     /// one. The zone is the caller's business: see [`Chain::hot_zone`].
     pub fn set_chain(&self, chain: Arc<Chain>) {
         self.shared.chain.store(Some(Arc::clone(&chain)));
-        self.workers.iter().for_each(|worker| worker.set_scope(chain.hot_scope()));
+        self.workers.iter().for_each(|worker| chain.takes_on(worker));
         // A send fails only when the slow thread has ended, and then nothing is to be started.
         let _ = self.chains.send(Some(chain));
     }

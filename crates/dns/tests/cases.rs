@@ -46,6 +46,7 @@ fn zone_config(profile: &Value) -> ZoneConfig {
         ignore_empty_service: profile["ignore_empty_service"].as_bool().unwrap(),
         endpoint_pod_names: profile["endpoint_pod_names"].as_bool().unwrap(),
         local_addresses: profile["local_ips"].as_array().into_iter().flatten().map(address).collect(),
+        udp_bytes_max: None,
     }
 }
 

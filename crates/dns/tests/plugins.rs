@@ -277,7 +277,8 @@ fn a_rewrite_elsewhere_leaves_the_hot_path_alone() {
     assert!(!hot("rewrite name a.svc.cluster.local b.svc.cluster.local"));
     assert!(!hot("rewrite name suffix .local .svc.cluster.local"));
     assert!(!hot("rewrite name regex (.*) {1}"));
-    assert!(!hot("log"));
+    assert!(hot("log"));
+    assert!(hot("bufsize 1232"));
     assert!(hot("log . {\n class error\n}"));
     assert!(hot("template ANY ANY internal.cloudapp.net {\n rcode NXDOMAIN\n}"));
     assert!(!hot("template ANY AAAA {\n rcode NOERROR\n}"));
@@ -394,7 +395,7 @@ fn queries_are_logged_in_coredns_form() {
         upstream.address()
     );
     let served = Served::with_objects(&block(&lines), &objects());
-    assert!(!served.instance.is_hot());
+    assert!(served.instance.is_hot(), "the hot path logs for itself");
     served.ask(WEB, "A");
     served.ask("nope.example.com", "A");
     let log = served.log.lock().unwrap().clone();
@@ -404,6 +405,65 @@ fn queries_are_logged_in_coredns_form() {
     );
     assert!(form.unwrap().is_match(&log[0]), "{}", log[0]);
     assert_eq!(log[2], "[INFO] only NXDOMAIN");
+    served.ask_tcp("no.default.svc.cluster.local", "A");
+    let log = served.log.lock().unwrap().clone();
+    assert!(log[3].contains("no.default.svc.cluster.local. tcp ") && log[4] == log[2], "{log:?}");
+}
+
+#[test]
+fn bufsize_bounds_what_the_hot_path_sends() {
+    let endpoints: Vec<Value> = (1..=60).map(|n| json!({"addresses": [format!("10.1.0.{n}")]})).collect();
+    let mut objects = objects();
+    objects.push(json!({"kind": "Service", "metadata": {"name": "many", "namespace": "default"},
+                        "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}));
+    objects.push(json!({"kind": "EndpointSlice", "addressType": "IPv4", "endpoints": endpoints,
+                        "metadata": {"name": "many-1", "namespace": "default",
+                                     "labels": {"kubernetes.io/service-name": "many"}}}));
+    let name = "many.default.svc.cluster.local";
+    let whole = Served::with_objects(&block("kubernetes cluster.local"), &objects);
+    assert!(!whole.ask(name, "A").truncated, "the client takes 1232 bytes");
+    let served = Served::with_objects(&block("bufsize 600\nkubernetes cluster.local"), &objects);
+    assert!(served.instance.is_hot());
+    assert!(served.ask(name, "A").truncated);
+    assert_eq!(served.ask_tcp(name, "A").answers.len(), 60);
+}
+
+#[test]
+fn who_asks_what_is_counted_while_somebody_watches() {
+    let upstream = example();
+    let lines = "hosts {\n 192.0.2.7 seven.test\n fallthrough\n}\nkubernetes cluster.local\ncache\nforward .";
+    let served = Served::with_objects(&block(&format!("{lines} {}", upstream.address())), &objects());
+    served.ask(WEB, "A");
+    let tap = served.metrics.tap();
+    assert!(!tap.is_watched());
+    assert_eq!(tap.read(9).queries, 0, "what was before is no part of it");
+    served.ask(WEB, "A");
+    served.ask(WEB, "AAAA");
+    served.ask_tcp("no.default.svc.cluster.local", "A");
+    served.ask("seven.test", "A");
+    served.ask("www.example.com", "A");
+    served.ask("www.example.com", "A");
+    // A query that went the slow way is counted when its answer is on its way already.
+    eventually("all are counted", || tap.read(9).queries == 6);
+    let reading = tap.read(9);
+    let sorted = |mut list: Vec<(String, u64)>| {
+        list.sort();
+        list
+    };
+    assert_eq!(reading.codes, [("NOERROR".to_owned(), 5), ("NXDOMAIN".to_owned(), 1)]);
+    let plugins = [("cache", 1), ("forward", 1), ("hosts", 1), ("kubernetes", 3)];
+    assert_eq!(sorted(reading.plugins), plugins.map(|(name, count)| (name.to_owned(), count)));
+    let names: Vec<_> = reading.names.iter().map(|busy| (&busy.who[..], busy.queries, busy.denied)).collect();
+    assert_eq!(
+        names,
+        [
+            ("web.default.svc.cluster.local.", 2, 0),
+            ("www.example.com.", 2, 0),
+            ("no.default.svc.cluster.local.", 1, 1),
+            ("seven.test.", 1, 0)
+        ]
+    );
+    assert_eq!((&reading.clients[0].who[..], reading.clients[0].queries), ("127.0.0.1", 6));
 }
 
 #[test]

@@ -13,11 +13,22 @@ use super::hosts::Hosts;
 use super::log::Errors;
 use super::loops::Probes;
 use super::template::Templated;
-use super::{Chain, ChainError, Surroundings, order, rewrite, template};
+use super::{Chain, ChainError, Cluster, Surroundings, order, rewrite, template};
+use crate::answer::Transport;
 use crate::corefile;
-use crate::message::{rcode, rtype};
+use crate::message::{Query, rcode, rtype};
 use crate::metrics::{Scope, cache_labels};
 use crate::zone::Zone;
+
+/// What the plugins say that ask nobody, with the template that made it.
+enum Local<'b> {
+    /// An answer.
+    Reply(Reply, Option<&'b corefile::Template>),
+    /// Aliases, the last of which leads elsewhere.
+    Aliases(Reply, Option<&'b corefile::Template>),
+    /// Nothing: the name is outside.
+    Outside,
+}
 
 /// The plugins of one block.
 pub(super) struct Block {
@@ -91,12 +102,19 @@ impl Block {
         matching.max_by_key(|(_, key)| super::label_count(key.zone.as_wire())).map(|(index, _)| index)
     }
 
+    /// Bytes that the client may be sent.
+    pub(super) fn size_max(&self, query: &Query<'_>, transport: Transport) -> usize {
+        let size = crate::answer::size_max(query, transport);
+        match (transport, self.config.bufsize) {
+            (Transport::Udp, Some(most)) => size.min(usize::from(most)),
+            _ => size,
+        }
+    }
+
     /// The answer out of the cache, when no plugin of the block has anything to do with the question.
     pub(super) fn remembered(&self, ask: &Ask, zone: &Zone) -> Option<Reply> {
         let plain = self.config.rewrite.is_empty()
             && self.config.template.iter().all(|template| zone_of(&ask.name, &template.zones).is_none())
-            && self.config.log.is_empty()
-            && self.config.bufsize.is_none()
             && self.search.as_ref().is_none_or(|search| search.walk(ask, zone).is_empty())
             && self.hosts.as_ref().is_none_or(|hosts| hosts.answer(ask).is_none());
         let cache = self.cache.as_ref().filter(|cache| plain && cache.takes(&ask.name))?;
@@ -160,52 +178,103 @@ impl Block {
         reply
     }
 
-    /// Behind `autopath`: whoever knows the name.
-    async fn found(&self, chain: &Arc<Chain>, ask: &Ask) -> Reply {
-        if let Some(reply) = self.probes.caught(ask) {
-            return reply;
+    /// The answer, when no plugin has to ask anybody for it. What the client's search list would be walked for is asked again
+    /// by [`Block::answer`].
+    pub(super) fn answer_now(&self, chain: &Chain, ask: &Ask) -> Option<Reply> {
+        if !self.may_know(chain) {
+            return None;
         }
-        if let Some(reply) = self.templated(chain, ask).await {
-            return reply;
+        let changed = match rewrite::apply(&self.config.rewrite, ask) {
+            Ok(changed) => changed,
+            Err(error) => return Some(Reply::failure(error, "rewrite")),
+        };
+        let (ask, reverts) = match &changed {
+            Some((ask, reverts)) => (ask, Some(reverts)),
+            None => (ask, None),
+        };
+        let mut reply = match self.local(chain, ask) {
+            Local::Reply(reply, template) => {
+                self.count_template(chain, ask, template);
+                reply
+            }
+            Local::Aliases(..) => return None,
+            Local::Outside => {
+                let cache = self.cache.as_ref().filter(|cache| cache.takes(&ask.name))?;
+                Reply { response: cache.peek(ask)?, plugin: "cache", error: None }
+            }
+        };
+        if self.search.is_some() && reply.response.rcode == rcode::NXDOMAIN {
+            return None;
         }
-        if let Some(reply) = self.hosts.as_ref().and_then(|hosts| hosts.answer(ask)) {
-            return reply;
+        if let Some(reverts) = reverts {
+            reverts.apply(&mut reply.response);
         }
-        if self.config.kubernetes.is_some()
-            && let Some(reply) = chain.kubernetes(ask).await
-        {
-            return reply;
+        if self.config.loadbalance {
+            order::shuffle(&mut reply.response);
         }
-        self.outside(chain, ask).await
+        Some(reply)
     }
 
-    async fn templated(&self, chain: &Arc<Chain>, ask: &Ask) -> Option<Reply> {
-        for config in &self.config.template {
-            let Templated::Reply(mut reply) = template::answer(config, ask) else { continue };
-            if let Some(zone) = zone_of(&ask.name, &config.zones) {
-                let (zone, kind) = (name_text(zone.as_wire()), crate::message::records::kind_name(ask.kind));
-                let scope = &self.scopes[0].server[..];
-                let pairs = [
-                    ("server", scope),
-                    ("zone", &zone[..]),
-                    ("view", ""),
-                    ("class", "IN"),
-                    ("type", &kind[..]),
-                ];
-                chain.metrics.add("coredns_template_matches_total", &pairs, 1);
+    /// True when a plugin may have an answer by itself that the hot path has not.
+    fn may_know(&self, chain: &Chain) -> bool {
+        !self.config.rewrite.is_empty()
+            || !self.config.template.is_empty()
+            || self.hosts.is_some()
+            || (self.config.kubernetes.is_some() && !chain.is_hot())
+    }
+
+    /// Behind `autopath`: whoever knows the name.
+    async fn found(&self, chain: &Arc<Chain>, ask: &Ask) -> Reply {
+        match self.local(chain, ask) {
+            Local::Reply(reply, template) => {
+                self.count_template(chain, ask, template);
+                reply
             }
-            let alias = reply.response.answers.last().filter(|last| last.kind == rtype::CNAME);
-            if alias.is_some() && super::ask::is_address(ask.kind) && reply.response.rcode == rcode::NOERROR {
-                let aliases = reply.response.clone();
-                let chased = chain.chase(ask, aliases, "template").await;
+            Local::Aliases(reply, None) => chain.chase(ask, reply.response, reply.plugin).await,
+            Local::Aliases(reply, template) => {
+                self.count_template(chain, ask, template);
+                let chased = chain.chase(ask, reply.response.clone(), reply.plugin).await;
                 // As CoreDNS: an alias whose target fails is still an answer.
-                if chased.error.is_none() {
-                    reply = chased;
-                }
+                if chased.error.is_none() { chased } else { reply }
             }
-            return Some(reply);
+            Local::Outside => self.outside(chain, ask).await,
         }
-        None
+    }
+
+    /// What the plugins in front of the cache say, which ask nobody.
+    fn local(&self, chain: &Chain, ask: &Ask) -> Local<'_> {
+        if let Some(reply) = self.probes.caught(ask) {
+            return Local::Reply(reply, None);
+        }
+        for template in &self.config.template {
+            let Templated::Reply(reply) = template::answer(template, ask) else { continue };
+            let alias = reply.response.answers.last().is_some_and(|last| last.kind == rtype::CNAME);
+            if alias && super::ask::is_address(ask.kind) && reply.response.rcode == rcode::NOERROR {
+                return Local::Aliases(reply, Some(template));
+            }
+            return Local::Reply(reply, Some(template));
+        }
+        if let Some(reply) = self.hosts.as_ref().and_then(|hosts| hosts.answer(ask)) {
+            return Local::Reply(reply, None);
+        }
+        let serves = |kubernetes: &corefile::Kubernetes| zone_of(&ask.name, &kubernetes.zones).is_some();
+        if self.config.kubernetes.as_ref().is_none_or(|kubernetes| !serves(kubernetes)) {
+            return Local::Outside;
+        }
+        match chain.kubernetes(ask) {
+            Cluster::Pass => Local::Outside,
+            Cluster::Reply(reply) => Local::Reply(reply, None),
+            Cluster::Aliases(reply) => Local::Aliases(reply, None),
+        }
+    }
+
+    fn count_template(&self, chain: &Chain, ask: &Ask, template: Option<&corefile::Template>) {
+        let Some(zone) = template.and_then(|template| zone_of(&ask.name, &template.zones)) else { return };
+        let (zone, kind) = (name_text(zone.as_wire()), crate::message::records::kind_name(ask.kind));
+        let server = &self.scopes[0].server[..];
+        let pairs =
+            [("server", server), ("zone", &zone[..]), ("view", ""), ("class", "IN"), ("type", &kind[..])];
+        chain.metrics.add("coredns_template_matches_total", &pairs, 1);
     }
 
     /// Names outside: from memory, or from an upstream.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::ChainError;
 use super::ask::is_within;
 use super::block::Block;
-use crate::corefile::{self, LogClass, NameMatch, Rewrite, RewriteAction};
+use crate::corefile::{self, NameMatch, Rewrite, RewriteAction};
 use crate::name::Name;
 use crate::zone::{Suffix, ZoneConfig};
 
@@ -29,13 +29,12 @@ pub(super) fn plan(
     }
     let exact = zone_config(kubernetes, own);
     let plain = kubernetes.zones.iter().all(|zone| routes_only_to(configs, config, zone))
-        && config.log.iter().all(|rule| rule.classes.iter().all(|class| *class == LogClass::Error))
-        && config.bufsize.is_none()
         && config.template.iter().all(|template| apart(&template.zones, &kubernetes.zones))
         && config.rewrite.iter().all(|rule| leaves_alone(rule, &kubernetes.zones))
         && hosts_leave_alone(block, &kubernetes.zones);
     let hot = plain.then(|| {
         let mut hot = exact.clone();
+        hot.udp_bytes_max = config.bufsize;
         if config.autopath.is_some() {
             // Names that do not exist come here, to be searched for.
             hot.zones.iter_mut().for_each(|suffix| *suffix = Suffix::of(suffix.name().clone(), true));
@@ -54,6 +53,7 @@ fn zone_config(kubernetes: &corefile::Kubernetes, own: &[IpAddr]) -> ZoneConfig 
         namespaces: kubernetes.namespaces.iter().cloned().collect(),
         ignore_empty_service: kubernetes.ignore_empty_service,
         endpoint_pod_names: kubernetes.endpoint_pod_names,
+        udp_bytes_max: None,
         // As CoreDNS: loopback tells nobody which Service the name server is.
         local_addresses: own.iter().copied().filter(|address| !address.is_loopback()).collect(),
     }

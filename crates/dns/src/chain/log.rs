@@ -1,13 +1,14 @@
 //! `log` and `errors`: one line for each query, in CoreDNS's form, and one for each failure.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ask::{Reply, is_within, name_text};
 use crate::answer::Transport;
 use crate::corefile::{ErrorsConfig, LogClass, LogRule};
-use crate::message::records::{Response, kind_name, rcode_name};
-use crate::message::{Query, rcode, rtype};
+use crate::message::records::{kind_name, rcode_name, read_response};
+use crate::message::{Query, rcode, read_u16, rtype};
 
 /// Where lines go.
 pub type Sink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -19,26 +20,30 @@ pub(super) struct Line<'l> {
     pub(super) local: &'l str,
     pub(super) transport: Transport,
     pub(super) answer: &'l [u8],
-    pub(super) response: &'l Response,
+    pub(super) rcode: u16,
     pub(super) duration: Duration,
 }
 
-/// Writes the line of every rule that wants this query.
-pub(super) fn log(rules: &[LogRule], line: &Line<'_>, sink: &Sink) {
-    let class = classify(line.response);
-    for rule in rules {
-        let wanted = rule.classes.contains(&LogClass::All) || rule.classes.contains(&class);
-        if wanted && is_within(line.query.name.wire(), rule.zone.as_wire()) {
-            sink(&format!("[INFO] {}", line.fill(&rule.format)));
+/// Adds the line of every rule that wants this query.
+pub(super) fn log(rules: &[LogRule], class: LogClass, line: &Line<'_>, lines: &mut String) {
+    for rule in rules.iter().filter(|rule| rule.wants(class)) {
+        if is_within(line.query.name.wire(), rule.zone.as_wire()) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "[INFO] {}", line.fill(&rule.format));
         }
     }
 }
 
-fn classify(response: &Response) -> LogClass {
-    let denied =
-        response.answers.is_empty() && response.authority.iter().any(|record| record.kind == rtype::SOA);
-    match response.rcode {
-        rcode::NOERROR if denied => LogClass::Denial,
+/// The class of an answer, as CoreDNS has it: no data is a denial when the zone's SOA record says so.
+pub(super) fn classify(answer: &[u8]) -> LogClass {
+    let code = u16::from(answer.get(3).copied().unwrap_or(0) & 0x0f);
+    let count = |at| read_u16(answer, at).unwrap_or(0);
+    let has_soa = || {
+        let response = read_response(answer);
+        response.is_some_and(|response| response.authority.iter().any(|record| record.kind == rtype::SOA))
+    };
+    match code {
+        rcode::NOERROR if count(6) == 0 && count(8) > 0 && has_soa() => LogClass::Denial,
         rcode::NOERROR => LogClass::Success,
         rcode::NXDOMAIN => LogClass::Denial,
         _ => LogClass::Error,
@@ -83,7 +88,7 @@ impl Line<'_> {
             "{>opcode}" => "0".into(),
             "{>do}" => edns.is_some_and(|edns| edns.dnssec_ok).to_string(),
             "{>bufsize}" => edns.map_or(512, |edns| edns.udp_size).to_string(),
-            "{rcode}" => rcode_name(self.response.rcode).into(),
+            "{rcode}" => rcode_name(self.rcode).into(),
             "{rsize}" => self.answer.len().to_string(),
             "{>rflags}" => flags(self.answer),
             "{duration}" => format!("{:.9}s", self.duration.as_secs_f64()),

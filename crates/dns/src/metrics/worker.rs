@@ -2,7 +2,8 @@
 //! as much as on a plain number; readers may see a value that is a moment old.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use super::histogram::{DURATIONS, Histogram, SIZES};
 use super::{Key, labels};
 use crate::answer::Transport;
 use crate::message::records::{kind_name, rcode_name};
+use crate::tap::Tap;
 
 /// Which server block counts are for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,9 @@ const CODES: usize = 17;
 #[derive(Debug)]
 pub struct Worker {
     scope: ArcSwap<Scope>,
+    tap: Arc<Tap>,
+    /// Each query has a line in the log.
+    logged: AtomicBool,
     transport: Transport,
     v6: bool,
     kinds: [Cell; MONITORED.len() + 1],
@@ -58,9 +63,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(transport: Transport, v6: bool) -> Self {
+    pub(super) fn new(transport: Transport, v6: bool, tap: Arc<Tap>) -> Self {
         Self {
             scope: ArcSwap::default(),
+            tap,
+            logged: AtomicBool::new(false),
             transport,
             v6,
             kinds: Default::default(),
@@ -79,6 +86,26 @@ impl Worker {
     /// Says which server block the zone's answers count for from now on.
     pub fn set_scope(&self, scope: Scope) {
         self.scope.store(scope.into());
+    }
+
+    /// Says whether queries are logged from now on.
+    pub(crate) fn set_logged(&self, logged: bool) {
+        self.logged.store(logged, Ordering::Relaxed);
+    }
+
+    /// True when more is wanted of a query than its counts: two reads of flags that hardly ever change.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.is_logged() || self.tap.is_watched()
+    }
+
+    /// True when queries are logged.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    /// Who may watch.
+    pub(crate) fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     /// Counts one query with the answer that the zone gave. Only the thread that owns these counters may call it.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, slow};
+use super::{Shared, observe, slow};
 use crate::answer::{Context, Outcome, Transport, answer};
 use crate::metrics::Worker;
 
@@ -120,7 +120,7 @@ async fn read(
     loop {
         let query = timeout(IDLE_MAX, read_message(&mut reader)).await??;
         shared.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let (answer, partial) = match answer_now(&shared, &query, worker.as_deref()) {
+        let (answer, partial) = match answer_now(&shared, &query, peer, worker.as_deref()) {
             Now::Answer(answer) => (Some(answer), None),
             Now::Silent => return Ok(()),
             Now::Ask(partial) => (None, partial),
@@ -146,7 +146,7 @@ enum Now {
     Ask(Option<Vec<u8>>),
 }
 
-fn answer_now(shared: &Shared, query: &[u8], worker: Option<&Worker>) -> Now {
+fn answer_now(shared: &Shared, query: &[u8], peer: SocketAddr, worker: Option<&Worker>) -> Now {
     let started = worker.map(|_| Instant::now());
     let synced = shared.synced.load(Ordering::Acquire);
     let context = Context { transport: Transport::Tcp, synced, rotation: rand::random() };
@@ -157,6 +157,9 @@ fn answer_now(shared: &Shared, query: &[u8], worker: Option<&Worker>) -> Now {
                 if let Some((worker, started)) = worker.zip(started) {
                     worker.count(query, &buffer[..length]);
                     worker.took(1, started.elapsed());
+                    if worker.is_observed() {
+                        observe::one(query, peer, &buffer[..length], shared, worker, started.elapsed());
+                    }
                 }
                 (Now::Answer(buffer[..length].to_vec()), Some(&shared.counters.replies))
             }

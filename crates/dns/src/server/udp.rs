@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Shared;
 use super::slow::Job;
+use super::{Shared, observe};
 use crate::answer::{Context, Outcome, Question, Transport, look_up, reply_code};
+use crate::chain::Now;
 use crate::datagrams::{BATCH, Batch};
 use crate::message::{parse_query, rcode};
 use crate::metrics::Worker;
@@ -25,6 +26,8 @@ struct Tally {
     replies: u64,
     /// Answers to names outside, out of the cache.
     remembered: u64,
+    /// Answers of the chain that it has counted itself.
+    told: u64,
     forwarded: u64,
     refused: u64,
 }
@@ -68,6 +71,8 @@ fn answer_batch(
     let zone = shared.zone.load();
     let synced = shared.synced.load(Ordering::Acquire);
     let mut tally = Tally::default();
+    // One bit for each packet that the chain has told of itself.
+    let mut told = 0_u32;
     let (received, mut replies) = batch.split();
     let mut questions: [_; BATCH] = std::array::from_fn(|_| Question::blank(&zone));
     for (index, question) in questions.iter_mut().take(count).enumerate() {
@@ -93,11 +98,16 @@ fn answer_batch(
             let Some((query, peer)) = received.packet(index).zip(received.peer(index)) else { return 0 };
             if partial.is_none()
                 && let Some(worker) = worker
-                && let Some(length) = remembered(shared, query, peer, buffer)
+                && let Some(now) = answer_now(shared, query, peer, buffer)
             {
-                worker.count_cached(query, &buffer[..length]);
-                tally.remembered += 1;
-                return length;
+                if now.told {
+                    told |= 1 << index;
+                    tally.told += 1;
+                } else {
+                    worker.count_cached(query, &buffer[..now.length]);
+                    tally.remembered += 1;
+                }
+                return now.length;
             }
             let job = Job { query: query.to_vec(), partial, peer, socket: Arc::clone(socket) };
             if slow.try_send(job).is_ok() {
@@ -112,9 +122,15 @@ fn answer_batch(
     let counters = &shared.counters;
     counters.queries.fetch_add(count as u64, Ordering::Relaxed);
     counters.replies.fetch_add(tally.replies, Ordering::Relaxed);
-    if tally.forwarded + tally.remembered + tally.refused > 0 {
-        counters.forwarded.fetch_add(tally.forwarded + tally.remembered, Ordering::Relaxed);
+    let passed_on = tally.forwarded + tally.remembered + tally.told;
+    if passed_on + tally.refused > 0 {
+        counters.forwarded.fetch_add(passed_on, Ordering::Relaxed);
         counters.refused.fetch_add(tally.refused, Ordering::Relaxed);
+    }
+    if let Some((worker, started)) = worker.zip(started)
+        && worker.is_observed()
+    {
+        observe::batch(batch, told, shared, worker, started.elapsed());
     }
     batch.send(socket.as_fd());
     if let Some((worker, started)) = worker.zip(started) {
@@ -122,8 +138,8 @@ fn answer_batch(
     }
 }
 
-/// The answer to a name outside, when the chain has it in memory and nothing else to do for it.
-fn remembered(shared: &Shared, query: &[u8], peer: SocketAddr, buffer: &mut [u8]) -> Option<usize> {
+/// The answer of the chain, when it has it without asking anybody.
+fn answer_now(shared: &Shared, query: &[u8], peer: SocketAddr, buffer: &mut [u8]) -> Option<Now> {
     shared.chain.load().as_ref()?.answer_now(query, peer, buffer)
 }
 

@@ -86,6 +86,8 @@ pub struct ZoneConfig {
     pub endpoint_pod_names: bool,
     /// Addresses that the server listens on: they tell which Service is the name server.
     pub local_addresses: Vec<IpAddr>,
+    /// Most bytes of an answer over UDP, whatever the client can take.
+    pub udp_bytes_max: Option<u16>,
 }
 
 impl ZoneConfig {
@@ -100,6 +102,7 @@ impl ZoneConfig {
             ignore_empty_service: false,
             endpoint_pod_names: false,
             local_addresses: Vec::new(),
+            udp_bytes_max: None,
         }
     }
 

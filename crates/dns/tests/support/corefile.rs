@@ -27,7 +27,7 @@ impl Served {
             listen: vec!["127.0.0.1".parse().unwrap()],
             workers: 1,
             metrics: Arc::clone(&metrics),
-            sink: Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned())),
+            sink: Arc::new(move |text: &str| lines.lock().unwrap().extend(text.lines().map(str::to_owned))),
         };
         Self { instance: Instance::start(config(text), options).unwrap(), metrics, log }
     }
