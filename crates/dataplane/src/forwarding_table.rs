@@ -229,7 +229,7 @@ fn frontend(
         policy,
         outside,
         sources: std::sync::Arc::clone(&vip.sources),
-        affinity: service.affinity,
+        affinity: service.affinity(),
         local,
     }
 }

@@ -135,11 +135,11 @@ fn names(model: &Model, zone: &Zone) -> BTreeSet<String> {
     let mut bases: Vec<String> =
         dump.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     for (key, state) in model.snapshot().services.iter() {
-        let base = format!("{}.{}.svc.cluster.local", key.name, key.namespace);
-        for slice in state.slices.values() {
+        let base = format!("{}.{}.svc.cluster.local", key.name(), key.namespace());
+        for slice in &state.slices {
             for endpoint in &slice.endpoints {
                 let dashed = endpoint.address.to_string().replace(['.', ':'], "-");
-                bases.push(format!("{dashed}.{}.pod.cluster.local", key.namespace));
+                bases.push(format!("{dashed}.{}.pod.cluster.local", key.namespace()));
                 bases.push(format!("{dashed}.{base}"));
                 bases.extend(endpoint.hostname.iter().map(|host| format!("{host}.{base}")));
             }

@@ -6,6 +6,7 @@
 //! objects arrive never matters: a slice may come before its Service, a Service before its Node.
 
 mod endpoint;
+mod intern;
 mod model;
 mod name;
 mod node;
@@ -17,10 +18,10 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::{Endpoint, Slice, SlicePort};
-pub use model::Model;
+pub use endpoint::{Endpoint, EndpointIter, Endpoints, Slice, SlicePort};
+pub use model::{Detail, Model};
 pub use name::{Protocol, ServiceName};
 pub use node::Node;
 pub use read::Skipped;
-pub use service::{Exposure, Service, ServicePort, TrafficPolicy};
-pub use snapshot::{Changes, ServiceState, Snapshot};
+pub use service::{Exposure, Outside, Service, ServicePort, TrafficPolicy};
+pub use snapshot::{Changes, ServiceState, Slices, Snapshot};

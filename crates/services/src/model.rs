@@ -6,20 +6,40 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 
-use crate::read::{Skipped, object_name, read_node, read_service, read_slice};
+use crate::intern::Interner;
+use crate::read::{Reader, Skipped, object_name, read_node};
 use crate::{Changes, ServiceName, ServiceState, Snapshot};
 
 /// Label that joins a slice to its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// What a model keeps of endpoints beside addresses, conditions, host names and ports. What nobody reads need not take up
+/// memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// Nodes, zones and hints: for a proxy.
+    pub placement: bool,
+    /// Names of pods: for explanations, and for DNS that names endpoints after them.
+    pub pods: bool,
+}
+
+impl Default for Detail {
+    /// Everything.
+    fn default() -> Self {
+        Self { placement: true, pods: true }
+    }
+}
 
 /// Joins Services, EndpointSlices, Nodes and Namespaces. Applying an object twice is no change; order never matters.
 #[derive(Debug, Default)]
 pub struct Model {
     snapshot: Snapshot,
     changes: Changes,
-    /// The Service that a slice belongs to, by namespace and slice name: a DELETE names only the slice, and a slice
-    /// may be relabelled to another Service.
+    /// The Service that a slice belongs to, by the slice's name: a DELETE names only the slice, and a slice may be
+    /// relabelled to another Service. The names are those of the snapshot, not copies.
     owners: HashMap<ServiceName, ServiceName>,
+    interner: Interner,
+    detail: Detail,
 }
 
 impl Model {
@@ -27,6 +47,12 @@ impl Model {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty model that keeps no more than this of endpoints.
+    #[must_use]
+    pub fn keeping(detail: Detail) -> Self {
+        Self { detail, ..Self::default() }
     }
 
     /// The state as of now. O(1).
@@ -46,7 +72,7 @@ impl Model {
     /// [`Skipped`] when the object cannot be understood; the Service then counts as absent.
     pub fn apply_service(&mut self, object: &core::Service) -> Result<(), Skipped> {
         let name = object_name("Service", &object.metadata)?;
-        match read_service(&name, object) {
+        match Reader::new(&mut self.interner, self.detail).service(&name, object) {
             Ok(service) => {
                 self.edit(&name, |state| state.service = Some(service));
                 Ok(())
@@ -69,7 +95,8 @@ impl Model {
     /// [`Skipped`] when the object cannot be understood; the slice then counts as absent.
     pub fn apply_slice(&mut self, object: &discovery::EndpointSlice) -> Result<(), Skipped> {
         let name = object_name("EndpointSlice", &object.metadata)?;
-        let slice = match read_slice(&name, object) {
+        let name = self.owners.get_key_value(&name).map_or(name, |(known, _)| known.clone());
+        let slice = match Reader::new(&mut self.interner, self.detail).slice(&name, object) {
             Ok(slice) => slice,
             Err(skipped) => {
                 self.delete_slice(&name);
@@ -77,17 +104,12 @@ impl Model {
             }
         };
         let label = object.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME_LABEL));
-        let owner = label.map(|service| ServiceName::new(Arc::clone(&name.namespace), service.as_str()));
+        let owner = label.map(|service| ServiceName::new(name.namespace(), service));
         if self.owners.get(&name) != owner.as_ref() {
             self.delete_slice(&name);
         }
         if let Some(owner) = owner {
-            self.edit(&owner, |state| {
-                // An equal slice keeps its allocation, so that consumers may compare by pointer.
-                if state.slices.get(&name.name).is_none_or(|old| **old != slice) {
-                    state.slices.insert(Arc::clone(&name.name), Arc::new(slice));
-                }
-            });
+            let owner = self.edit(&owner, |state| state.slices.insert(slice));
             self.owners.insert(name, owner);
         }
         Ok(())
@@ -96,9 +118,7 @@ impl Model {
     /// Removes the EndpointSlice of this namespace and name.
     pub fn delete_slice(&mut self, name: &ServiceName) {
         if let Some(owner) = self.owners.remove(name) {
-            self.edit(&owner, |state| {
-                state.slices.remove(&name.name);
-            });
+            self.edit(&owner, |state| state.slices.remove(name));
         }
     }
 
@@ -141,22 +161,25 @@ impl Model {
         self.owners.keys()
     }
 
-    /// Changes one state, drops it when empty, and notes the key only if something differs.
-    fn edit(&mut self, name: &ServiceName, change: impl FnOnce(&mut ServiceState)) {
-        let old = self.snapshot.services.get(name);
+    /// Changes one state, drops it when empty, and notes the key only if something differs. Returns the snapshot's own key
+    /// where it has one.
+    fn edit(&mut self, name: &ServiceName, change: impl FnOnce(&mut ServiceState)) -> ServiceName {
+        let known = self.snapshot.services.get_key_value(name);
+        let (name, old) = known.map_or((name.clone(), None), |(name, state)| (name.clone(), Some(state)));
         let mut state = old.map(|state| ServiceState::clone(state)).unwrap_or_default();
         change(&mut state);
         let empty = state.service.is_none() && state.slices.is_empty();
         match old {
-            None if empty => return,
-            Some(old) if **old == state => return,
+            None if empty => return name,
+            Some(old) if **old == state => return name,
             _ => {}
         }
         if empty {
-            self.snapshot.services.remove_mut(name);
+            self.snapshot.services.remove_mut(&name);
         } else {
             self.snapshot.services.insert_mut(name.clone(), Arc::new(state));
         }
         self.changes.services.insert(name.clone());
+        name
     }
 }

@@ -3,15 +3,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::endpoint::{Packer, Placement};
+use crate::intern::Interner;
 use crate::{
-    Endpoint, Exposure, Node, Protocol, Service, ServiceName, ServicePort, Slice, SlicePort, TrafficPolicy,
+    Detail, Endpoint, Endpoints, Exposure, Node, Outside, Protocol, Service, ServiceName, ServicePort, Slice,
+    SlicePort, TrafficPolicy,
 };
 
 /// Label that hands a Service to another proxy.
@@ -21,7 +23,7 @@ const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 /// Label with a node's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// Kubernetes' default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
-const AFFINITY_DEFAULT_SECONDS: u64 = 10_800;
+const AFFINITY_DEFAULT_SECONDS: u32 = 10_800;
 
 /// Why an object is left out. The object's last good state is dropped too: a wrong answer is worse than none.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -82,22 +84,124 @@ impl Field<'_> {
     }
 }
 
-pub(crate) fn read_service(name: &ServiceName, object: &core::Service) -> Result<Service, Skipped> {
-    let field = Field { kind: "Service", name };
-    let spec = object.spec.as_ref().ok_or_else(|| field.skip("spec", "", "a Service's spec"))?;
-    let labels = object.metadata.labels.as_ref();
-    Ok(Service {
-        exposure: read_exposure(&field, spec)?,
-        ports: spec.ports.iter().flatten().map(|port| read_port(&field, port)).collect::<Result<_, _>>()?,
-        internal_policy: read_policy(spec.internal_traffic_policy.as_deref()),
-        external_policy: read_policy(spec.external_traffic_policy.as_deref()),
-        affinity: read_affinity(spec),
-        external_ips: read_external_ips(&field, spec)?,
-        load_balancer_ips: read_load_balancer(&field, object)?,
-        source_ranges: read_source_ranges(&field, spec)?,
-        health_check_node_port: read_health_check(&field, spec)?,
-        proxied: !labels.is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL)),
-    })
+/// Reads objects; what they have in common with others they share.
+pub(crate) struct Reader<'a> {
+    interner: &'a mut Interner,
+    detail: Detail,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(interner: &'a mut Interner, detail: Detail) -> Self {
+        Self { interner, detail }
+    }
+
+    pub(crate) fn service(&mut self, name: &ServiceName, object: &core::Service) -> Result<Service, Skipped> {
+        let field = Field { kind: "Service", name };
+        let spec = object.spec.as_ref().ok_or_else(|| field.skip("spec", "", "a Service's spec"))?;
+        let labels = object.metadata.labels.as_ref();
+        let ports = spec.ports.iter().flatten().map(|port| self.service_port(&field, port));
+        let outside = read_outside(&field, object, spec)?;
+        Ok(Service {
+            ports: ports.collect::<Result<_, _>>()?,
+            exposure: read_exposure(&field, spec)?,
+            internal_policy: read_policy(spec.internal_traffic_policy.as_deref()),
+            external_policy: read_policy(spec.external_traffic_policy.as_deref()),
+            affinity_seconds: read_affinity(spec),
+            outside: (outside != Outside::default()).then(|| Box::new(outside)),
+            proxied: !labels.is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL)),
+        })
+    }
+
+    fn service_port(&mut self, field: &Field<'_>, port: &core::ServicePort) -> Result<ServicePort, Skipped> {
+        let node_port = port.node_port.filter(|number| *number != 0);
+        Ok(ServicePort {
+            name: self.interner.text(port.name.as_deref().unwrap_or_default()),
+            protocol: field.protocol("spec.ports.protocol", port.protocol.as_deref())?,
+            port: field.port("spec.ports.port", port.port)?,
+            node_port: node_port.map(|number| field.port("spec.ports.nodePort", number)).transpose()?,
+        })
+    }
+
+    pub(crate) fn slice(
+        &mut self,
+        name: &ServiceName,
+        object: &discovery::EndpointSlice,
+    ) -> Result<Slice, Skipped> {
+        if object.address_type == "FQDN" {
+            return Ok(Slice { name: name.clone(), ports: Box::default(), endpoints: Endpoints::default() });
+        }
+        let field = Field { kind: "EndpointSlice", name };
+        let ports =
+            object.ports.iter().flatten().filter_map(|port| self.slice_port(&field, port).transpose());
+        let ports = ports.collect::<Result<_, _>>()?;
+        let labels = object.metadata.labels.as_ref();
+        let proxied = !labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL));
+        let mut packer = Packer::default();
+        for endpoint in object.endpoints.iter().flatten() {
+            let placement = self.placement(endpoint);
+            for (index, address) in endpoint.addresses.iter().enumerate() {
+                let address = field.address("endpoints.addresses", address)?;
+                let read = self.endpoint(address, proxied && index == 0, endpoint);
+                packer.push(&read, Arc::clone(&placement));
+            }
+        }
+        Ok(Slice { name: name.clone(), ports, endpoints: packer.finish() })
+    }
+
+    /// None for a port without a number.
+    fn slice_port(
+        &mut self,
+        field: &Field<'_>,
+        port: &discovery::EndpointPort,
+    ) -> Result<Option<SlicePort>, Skipped> {
+        let Some(number) = port.port else { return Ok(None) };
+        Ok(Some(SlicePort {
+            name: self.interner.text(port.name.as_deref().unwrap_or_default()),
+            protocol: field.protocol("ports.protocol", port.protocol.as_deref())?,
+            port: field.port("ports.port", number)?,
+        }))
+    }
+
+    /// All of an endpoint but its placement.
+    fn endpoint<'o>(&self, address: IpAddr, proxied: bool, object: &'o discovery::Endpoint) -> Endpoint<'o> {
+        let conditions = object.conditions.as_ref();
+        let target = object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+        Endpoint {
+            address,
+            proxied,
+            ready: conditions.and_then(|conditions| conditions.ready).unwrap_or(true),
+            serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(true),
+            terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
+            hostname: present(&object.hostname),
+            pod: target.filter(|_| self.detail.pods).and_then(|target| present(&target.name)),
+            node: None,
+            zone: None,
+            for_zones: &[],
+            for_nodes: &[],
+        }
+    }
+
+    fn placement(&mut self, object: &discovery::Endpoint) -> Arc<Placement> {
+        let mut placement = Placement::default();
+        if self.detail.placement {
+            let hints = object.hints.as_ref();
+            let for_zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten();
+            let for_nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten();
+            let mut text = |text: &str| self.interner.text(text);
+            placement = Placement {
+                node: present(&object.node_name).map(&mut text),
+                zone: present(&object.zone).map(&mut text),
+                for_zones: for_zones.map(|zone| text(&zone.name)).collect(),
+                for_nodes: for_nodes.map(|node| text(&node.name)).collect(),
+            };
+        }
+        self.interner.placement(placement)
+    }
+}
+
+/// An empty text is none.
+fn present(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn read_exposure(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Exposure, Skipped> {
@@ -117,22 +221,25 @@ fn read_exposure(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Exposure
     Ok(Exposure::ClusterIps(ips.collect::<Result<_, _>>()?))
 }
 
-fn read_port(field: &Field<'_>, port: &core::ServicePort) -> Result<ServicePort, Skipped> {
-    let node_port = port.node_port.filter(|number| *number != 0);
-    Ok(ServicePort {
-        name: port.name.as_deref().unwrap_or_default().into(),
-        protocol: field.protocol("spec.ports.protocol", port.protocol.as_deref())?,
-        port: field.port("spec.ports.port", port.port)?,
-        node_port: node_port.map(|number| field.port("spec.ports.nodePort", number)).transpose()?,
+fn read_outside(
+    field: &Field<'_>,
+    object: &core::Service,
+    spec: &core::ServiceSpec,
+) -> Result<Outside, Skipped> {
+    Ok(Outside {
+        external_ips: read_external_ips(field, spec)?,
+        load_balancer_ips: read_load_balancer(field, object)?,
+        source_ranges: read_source_ranges(field, spec)?,
+        health_check_node_port: read_health_check(field, spec)?,
     })
 }
 
-fn read_external_ips(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Vec<IpAddr>, Skipped> {
+fn read_external_ips(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Box<[IpAddr]>, Skipped> {
     spec.external_ips.iter().flatten().map(|ip| field.address("spec.externalIPs", ip)).collect()
 }
 
 /// Addresses that the load balancer leaves in the packets. Without an `ipMode` they are virtual IPs.
-fn read_load_balancer(field: &Field<'_>, object: &core::Service) -> Result<Vec<IpAddr>, Skipped> {
+fn read_load_balancer(field: &Field<'_>, object: &core::Service) -> Result<Box<[IpAddr]>, Skipped> {
     let status = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = status.and_then(|balancer| balancer.ingress.as_ref());
     let virtual_ips = ingress.into_iter().flatten().filter(|point| point.ip_mode.as_deref() != Some("Proxy"));
@@ -141,7 +248,7 @@ fn read_load_balancer(field: &Field<'_>, object: &core::Service) -> Result<Vec<I
 }
 
 /// Validation upstream lets blanks around a range pass, and so do proxies.
-fn read_source_ranges(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Vec<IpNet>, Skipped> {
+fn read_source_ranges(field: &Field<'_>, spec: &core::ServiceSpec) -> Result<Box<[IpNet]>, Skipped> {
     let read = |text: &String| {
         let range = text.trim().parse::<IpNet>().map(|range| range.trunc());
         range.map_err(|_| field.skip("spec.loadBalancerSourceRanges", text, "a CIDR"))
@@ -161,63 +268,14 @@ fn read_policy(text: Option<&str>) -> TrafficPolicy {
     if text == Some("Local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster }
 }
 
-fn read_affinity(spec: &core::ServiceSpec) -> Option<Duration> {
+fn read_affinity(spec: &core::ServiceSpec) -> Option<u32> {
     if spec.session_affinity.as_deref() != Some("ClientIP") {
         return None;
     }
     let client_ip = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
     let seconds =
-        client_ip.and_then(|config| config.timeout_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-    Some(Duration::from_secs(seconds.unwrap_or(AFFINITY_DEFAULT_SECONDS)))
-}
-
-pub(crate) fn read_slice(name: &ServiceName, object: &discovery::EndpointSlice) -> Result<Slice, Skipped> {
-    let field = Field { kind: "EndpointSlice", name };
-    if object.address_type == "FQDN" {
-        return Ok(Slice { ports: Vec::new(), endpoints: Vec::new() });
-    }
-    let mut ports = Vec::new();
-    for port in object.ports.iter().flatten() {
-        let Some(number) = port.port else { continue };
-        ports.push(SlicePort {
-            name: port.name.as_deref().unwrap_or_default().into(),
-            protocol: field.protocol("ports.protocol", port.protocol.as_deref())?,
-            port: field.port("ports.port", number)?,
-        });
-    }
-    let labels = object.metadata.labels.as_ref();
-    let proxied = !labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL));
-    let mut endpoints = Vec::new();
-    for endpoint in object.endpoints.iter().flatten() {
-        for (index, address) in endpoint.addresses.iter().enumerate() {
-            let address = field.address("endpoints.addresses", address)?;
-            endpoints.push(read_endpoint(address, proxied && index == 0, endpoint));
-        }
-    }
-    Ok(Slice { ports, endpoints })
-}
-
-fn read_endpoint(address: IpAddr, proxied: bool, object: &discovery::Endpoint) -> Endpoint {
-    let conditions = object.conditions.as_ref();
-    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Arc::from);
-    let hints = object.hints.as_ref();
-    let for_zones = hints.and_then(|hints| hints.for_zones.as_ref());
-    let for_nodes = hints.and_then(|hints| hints.for_nodes.as_ref());
-    let target = object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
-    Endpoint {
-        address,
-        proxied,
-        ready,
-        serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(true),
-        terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
-        hostname: text(&object.hostname),
-        node: text(&object.node_name),
-        zone: text(&object.zone),
-        for_zones: for_zones.into_iter().flatten().map(|zone| zone.name.as_str().into()).collect(),
-        for_nodes: for_nodes.into_iter().flatten().map(|node| node.name.as_str().into()).collect(),
-        pod: target.and_then(|target| text(&target.name)),
-    }
+        client_ip.and_then(|config| config.timeout_seconds).and_then(|seconds| u32::try_from(seconds).ok());
+    Some(seconds.unwrap_or(AFFINITY_DEFAULT_SECONDS))
 }
 
 pub(crate) fn read_node(object: &core::Node) -> Node {

@@ -23,10 +23,7 @@ fn write_state(f: &mut fmt::Formatter<'_>, name: &ServiceName, state: &ServiceSt
         Some(service) => write_service(f, name, service)?,
         None => writeln!(f, "service {name} unknown")?,
     }
-    for (slice_name, slice) in &state.slices {
-        write_slice(f, slice_name, slice)?;
-    }
-    Ok(())
+    state.slices.iter().try_for_each(|slice| write_slice(f, slice))
 }
 
 fn write_service(f: &mut fmt::Formatter<'_>, name: &ServiceName, service: &Service) -> fmt::Result {
@@ -42,13 +39,14 @@ fn write_service(f: &mut fmt::Formatter<'_>, name: &ServiceName, service: &Servi
     if service.external_policy == TrafficPolicy::Local {
         f.write_str(" external=local")?;
     }
-    if let Some(timeout) = service.affinity {
-        write!(f, " affinity={}s", timeout.as_secs())?;
+    if let Some(seconds) = service.affinity_seconds {
+        write!(f, " affinity={seconds}s")?;
     }
-    write_list(f, "external-ips", &service.external_ips)?;
-    write_list(f, "load-balancer", &service.load_balancer_ips)?;
-    write_list(f, "sources", &service.source_ranges)?;
-    if let Some(port) = service.health_check_node_port {
+    let outside = service.outside();
+    write_list(f, "external-ips", &outside.external_ips)?;
+    write_list(f, "load-balancer", &outside.load_balancer_ips)?;
+    write_list(f, "sources", &outside.source_ranges)?;
+    if let Some(port) = outside.health_check_node_port {
         write!(f, " health-check={port}")?;
     }
     f.write_str(if service.proxied { "\n" } else { " proxied-by-another\n" })?;
@@ -73,20 +71,21 @@ fn write_list(f: &mut fmt::Formatter<'_>, key: &str, list: &[impl fmt::Display])
     Ok(())
 }
 
-fn write_slice(f: &mut fmt::Formatter<'_>, name: &str, slice: &Slice) -> fmt::Result {
-    write!(f, "  slice {name}")?;
+fn write_slice(f: &mut fmt::Formatter<'_>, slice: &Slice) -> fmt::Result {
+    write!(f, "  slice {}", slice.name.name())?;
     for (index, port) in slice.ports.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         write!(f, "{comma} {} {}{}", port.protocol, port.port, named(&port.name))?;
     }
     writeln!(f)?;
-    slice.endpoints.iter().try_for_each(|endpoint| write_endpoint(f, endpoint))
+    slice.endpoints.iter().try_for_each(|endpoint| write_endpoint(f, &endpoint))
 }
 
-fn write_endpoint(f: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Result {
+fn write_endpoint(f: &mut fmt::Formatter<'_>, endpoint: &Endpoint<'_>) -> fmt::Result {
     write!(f, "    {}{}", endpoint.address, condition(endpoint))?;
-    let texts = [("node", &endpoint.node), ("zone", &endpoint.zone), ("hostname", &endpoint.hostname)];
-    for (key, value) in texts.into_iter().chain([("pod", &endpoint.pod)]) {
+    let (node, zone) = (endpoint.node.map(AsRef::as_ref), endpoint.zone.map(AsRef::as_ref));
+    let texts = [("node", node), ("zone", zone), ("hostname", endpoint.hostname), ("pod", endpoint.pod)];
+    for (key, value) in texts {
         if let Some(value) = value {
             write!(f, " {key}={value}")?;
         }
@@ -94,7 +93,7 @@ fn write_endpoint(f: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Resul
     if !endpoint.proxied {
         f.write_str(" dns-only")?;
     }
-    for (key, hints) in [("for-zones", &endpoint.for_zones), ("for-nodes", &endpoint.for_nodes)] {
+    for (key, hints) in [("for-zones", endpoint.for_zones), ("for-nodes", endpoint.for_nodes)] {
         if !hints.is_empty() {
             write!(f, " {key}={}", hints.join(","))?;
         }
@@ -103,7 +102,7 @@ fn write_endpoint(f: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Resul
 }
 
 /// A ready endpoint is the normal case and needs no word.
-fn condition(endpoint: &Endpoint) -> &'static str {
+fn condition(endpoint: &Endpoint<'_>) -> &'static str {
     match (endpoint.ready, endpoint.serving, endpoint.terminating) {
         (true, _, false) => "",
         (true, _, true) => " ready,terminating",

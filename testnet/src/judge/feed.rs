@@ -44,18 +44,18 @@ impl Feed {
             Event::Apply(_, Object::Service(service)) => self.note(|model| model.apply_service(service)),
             Event::Apply(_, Object::EndpointSlice(slice)) => self.note(|model| model.apply_slice(slice)),
             Event::Apply(_, Object::Node(node)) => self.model.apply_node(node),
-            Event::Apply(key, Object::Namespace) => self.model.apply_namespace(&key.name.name),
+            Event::Apply(key, Object::Namespace) => self.model.apply_namespace(key.name.name()),
             Event::Apply(key, Object::ServiceCidr(object)) => {
                 let cidrs = object.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten());
                 let cidrs = cidrs.filter_map(|cidr| cidr.parse().ok()).collect();
-                self.service_cidrs.insert(Arc::clone(&key.name.name), cidrs);
+                self.service_cidrs.insert(Arc::from(key.name.name()), cidrs);
             }
             Event::Delete(key) => match key.kind {
                 Kind::Service => self.model.delete_service(&key.name),
                 Kind::EndpointSlice => self.model.delete_slice(&key.name),
-                Kind::Node => self.model.delete_node(&key.name.name),
-                Kind::Namespace => self.model.delete_namespace(&key.name.name),
-                Kind::ServiceCidr => drop(self.service_cidrs.remove(&key.name.name)),
+                Kind::Node => self.model.delete_node(key.name.name()),
+                Kind::Namespace => self.model.delete_namespace(key.name.name()),
+                Kind::ServiceCidr => drop(self.service_cidrs.remove(key.name.name())),
             },
         }
     }

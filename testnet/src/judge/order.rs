@@ -187,8 +187,8 @@ mod tests {
             let events = scenario.steps.iter().flat_map(|step| &step.events);
             let mixed = interleave(events, &mut Order::seeded(seed));
             let word = |event: &&Event| match event {
-                Event::Apply(key, _) => format!("+{}", key.name.name),
-                Event::Delete(key) => format!("-{}", key.name.name),
+                Event::Apply(key, _) => format!("+{}", key.name.name()),
+                Event::Delete(key) => format!("-{}", key.name.name()),
             };
             let words: Vec<String> = mixed.iter().map(word).collect();
             let of =

@@ -256,7 +256,7 @@ fn ends(site: &Site, event: &Event) -> bool {
         Event::Apply(_, Object::Node(node)) if node.metadata.name.as_deref() == Some(site.name()) => {
             json!(node)["status"]["addresses"] != site.node["status"]["addresses"]
         }
-        Event::Delete(key) => key.kind == Kind::Node && *key.name.name == *site.name(),
+        Event::Delete(key) => key.kind == Kind::Node && *key.name.name() == *site.name(),
         Event::Apply(..) => false,
     }
 }

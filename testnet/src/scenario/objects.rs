@@ -78,8 +78,8 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Service | Kind::EndpointSlice => write!(f, "{:?} {}", self.kind, self.name),
-            Kind::Node | Kind::Namespace => write!(f, "{:?} {}", self.kind, self.name.name),
-            Kind::ServiceCidr => write!(f, "ServiceCIDR {}", self.name.name),
+            Kind::Node | Kind::Namespace => write!(f, "{:?} {}", self.kind, self.name.name()),
+            Kind::ServiceCidr => write!(f, "ServiceCIDR {}", self.name.name()),
         }
     }
 }

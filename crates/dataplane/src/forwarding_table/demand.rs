@@ -39,13 +39,14 @@ pub(super) fn demands(facts: &NodeFacts, service: &Service) -> Vec<Demand> {
 
 fn vips(facts: &NodeFacts, service: &Service, ipv4: bool) -> Vec<Vip> {
     let open: Arc<[IpNet]> = Arc::from([]);
+    let outside = service.outside();
     let restricted = sources(facts, service, ipv4);
     let node_ports = service.ports.iter().any(|port| port.node_port.is_some());
     let node_addresses = facts.node_port_addresses.iter().filter(|_| node_ports);
     let listed = service.cluster_ips().iter().map(|ip| (Kind::ClusterIp, ip, &open));
     listed
-        .chain(service.external_ips.iter().map(|ip| (Kind::ExternalIp, ip, &open)))
-        .chain(service.load_balancer_ips.iter().map(|ip| (Kind::LoadBalancer, ip, &restricted)))
+        .chain(outside.external_ips.iter().map(|ip| (Kind::ExternalIp, ip, &open)))
+        .chain(outside.load_balancer_ips.iter().map(|ip| (Kind::LoadBalancer, ip, &restricted)))
         // Node ports are not subject to source ranges, in any proxy.
         .chain(node_addresses.map(|ip| (Kind::NodePort, ip, &open)))
         .filter(|(_, address, _)| address.is_ipv4() == ipv4)
@@ -56,13 +57,13 @@ fn vips(facts: &NodeFacts, service: &Service, ipv4: bool) -> Vec<Vip> {
 /// Who may use the load balancer's addresses. Where this node may, so may the addresses themselves: a request from the
 /// node to such an address that is also local has it as its source (kube-proxy's `allowFromNode`).
 fn sources(facts: &NodeFacts, service: &Service, ipv4: bool) -> Arc<[IpNet]> {
-    let ranges = service.source_ranges.iter().filter(|range| range.addr().is_ipv4() == ipv4);
+    let ranges = service.outside().source_ranges.iter().filter(|range| range.addr().is_ipv4() == ipv4);
     let mut ranges: Vec<IpNet> = ranges.copied().collect();
     if ranges.iter().any(|range| range.prefix_len() == 0) {
         return Arc::from([]);
     }
     if facts.addresses.iter().any(|address| ranges.iter().any(|range| range.contains(address))) {
-        let own = service.load_balancer_ips.iter().filter(|ip| ip.is_ipv4() == ipv4);
+        let own = service.outside().load_balancer_ips.iter().filter(|ip| ip.is_ipv4() == ipv4);
         ranges.extend(own.map(|ip| IpNet::from(*ip)));
     }
     let mut merged = IpNet::aggregate(&ranges);

@@ -9,9 +9,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use services::{
-    Endpoint, Protocol, Service, ServiceName, ServicePort, ServiceState, Snapshot, TrafficPolicy,
-};
+use services::{Protocol, Service, ServiceName, ServicePort, ServiceState, Snapshot, TrafficPolicy};
 
 use super::selection::{self, Standing};
 use super::{ForwardingTable, Frontend, Kind, Masquerade, Outcome, Packet};
@@ -162,7 +160,7 @@ impl ForwardingTable {
                 }
             })
             .collect();
-        for endpoint in state.slices.values().flat_map(|slice| &slice.endpoints) {
+        for endpoint in state.slices.iter().flat_map(|slice| &slice.endpoints) {
             if reasons.iter().all(|known| known.address != endpoint.address) {
                 let family = endpoint.address.is_ipv4() == ipv4;
                 let standing = if family { Standing::OtherPort } else { Standing::OtherFamily };
@@ -219,16 +217,15 @@ fn service_port<'a>(
 /// An endpoint by its address, with what its slices say about where it runs.
 fn reason(state: &ServiceState, address: IpAddr, standing: Standing) -> EndpointReason {
     let listings = || {
-        let endpoints = state.slices.values().flat_map(|slice| &slice.endpoints);
+        let endpoints = state.slices.iter().flat_map(|slice| &slice.endpoints);
         endpoints.filter(move |endpoint| endpoint.address == address)
     };
-    let first = |of: fn(&Endpoint) -> &Option<Arc<str>>| listings().find_map(|endpoint| of(endpoint).clone());
     EndpointReason {
         address,
         port: None,
-        node: first(|endpoint| &endpoint.node),
-        zone: first(|endpoint| &endpoint.zone),
-        pod: first(|endpoint| &endpoint.pod),
+        node: listings().find_map(|endpoint| endpoint.node.cloned()),
+        zone: listings().find_map(|endpoint| endpoint.zone.cloned()),
+        pod: listings().find_map(|endpoint| endpoint.pod).map(Arc::from),
         terminating: listings().all(|endpoint| endpoint.terminating),
         listed: listings().count(),
         standing,

@@ -157,20 +157,20 @@ fn takers(candidates: &Candidates, policy: TrafficPolicy) -> Vec<SocketAddr> {
 
 fn candidates(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Candidates {
     let mut candidates = Candidates::new();
-    for slice in state.slices.values() {
+    for slice in &state.slices {
         let matching =
             slice.ports.iter().filter(|other| other.name == port.name && other.protocol == port.protocol);
         for number in matching.map(|matching| matching.port) {
-            let fitting = |endpoint: &&Endpoint| endpoint.proxied && endpoint.address.is_ipv4() == ipv4;
+            let fitting = |endpoint: &Endpoint<'_>| endpoint.proxied && endpoint.address.is_ipv4() == ipv4;
             for endpoint in slice.endpoints.iter().filter(fitting) {
-                join(&mut candidates, SocketAddr::new(endpoint.address, number), candidate(facts, endpoint));
+                join(&mut candidates, SocketAddr::new(endpoint.address, number), candidate(facts, &endpoint));
             }
         }
     }
     candidates
 }
 
-fn candidate(facts: &NodeFacts, endpoint: &Endpoint) -> Candidate {
+fn candidate(facts: &NodeFacts, endpoint: &Endpoint<'_>) -> Candidate {
     let condition = match (endpoint.ready, endpoint.serving && endpoint.terminating) {
         (true, _) => Condition::Ready,
         (false, true) => Condition::Terminating,
@@ -179,10 +179,10 @@ fn candidate(facts: &NodeFacts, endpoint: &Endpoint) -> Candidate {
     Candidate {
         condition,
         terminates: endpoint.terminating,
-        runs_here: facts.runs(endpoint.node.as_ref()),
-        may_run_here: facts.may_run(endpoint.node.as_ref()),
-        node: hint(&endpoint.for_nodes, Some(&facts.name)),
-        zone: hint(&endpoint.for_zones, facts.zone.as_ref()),
+        runs_here: facts.runs(endpoint.node),
+        may_run_here: facts.may_run(endpoint.node),
+        node: hint(endpoint.for_nodes, Some(&facts.name)),
+        zone: hint(endpoint.for_zones, facts.zone.as_ref()),
     }
 }
 

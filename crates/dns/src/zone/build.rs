@@ -12,7 +12,7 @@ impl Zone {
     /// Brings the names of one Service up to what `snapshot` says. True when an answer may differ.
     pub(super) fn apply(&mut self, snapshot: &Snapshot, name: &ServiceName) -> bool {
         let Some(key) = ServiceKey::new(name) else { return false };
-        let state = snapshot.services.get(name).filter(|_| self.config.exposes(&name.namespace));
+        let state = snapshot.services.get(name).filter(|_| self.config.exposes(name.namespace()));
         let new = state.and_then(|state| read_service(&self.config, &key, state));
         let old = self.services.get(key.as_bytes()).cloned();
         if old.as_deref() == new.as_ref() {
@@ -60,13 +60,13 @@ fn read_ports(service: &Service) -> Box<[NamedPort]> {
 
 fn read_endpoints(config: &ZoneConfig, state: &ServiceState) -> Endpoints {
     let mut sets: Vec<PortSet> = Vec::new();
-    let mut list = Vec::with_capacity(state.slices.values().map(|slice| slice.endpoints.len()).sum());
-    for slice in state.slices.values() {
+    let mut list = Vec::with_capacity(state.slices.iter().map(|slice| slice.endpoints.len()).sum());
+    for slice in &state.slices {
         let set = endpoints::intern(&mut sets, slice_ports(slice));
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
         list.extend(ready.map(|endpoint| Listed {
             address: endpoint.address,
-            host: host_name(config, endpoint),
+            host: host_name(config, &endpoint),
             ports: set,
         }));
     }
@@ -81,11 +81,11 @@ fn slice_ports(slice: &Slice) -> Vec<NamedPort> {
 }
 
 /// The explicit name of an endpoint: its hostname, else its pod's name when so configured and short enough.
-fn host_name(config: &ZoneConfig, endpoint: &services::Endpoint) -> Option<Arc<str>> {
-    let pod = endpoint.pod.as_ref().filter(|_| config.endpoint_pod_names);
-    let host = endpoint.hostname.as_ref().or(pod)?;
+fn host_name(config: &ZoneConfig, endpoint: &services::Endpoint<'_>) -> Option<Arc<str>> {
+    let pod = endpoint.pod.filter(|_| config.endpoint_pod_names);
+    let host = endpoint.hostname.or(pod)?;
     let is_label = (1..=LABEL_BYTES_MAX).contains(&host.len()) && !host.contains('.');
-    is_label.then(|| lower(host))
+    is_label.then(|| host.to_ascii_lowercase().into())
 }
 
 /// Lower case; the same allocation when it is so already, which Kubernetes promises.

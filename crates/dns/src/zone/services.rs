@@ -19,9 +19,9 @@ pub(crate) struct ServiceKey(ThinArc<(), u8>);
 impl ServiceKey {
     /// `None` when the Service's name cannot be a label; such a Service has no names.
     pub(crate) fn new(name: &ServiceName) -> Option<Self> {
-        let mut key = Vec::with_capacity(name.name.len() + name.namespace.len() + 2);
-        push_label(&mut key, &name.name)?;
-        push_label(&mut key, &name.namespace)?;
+        let mut key = Vec::with_capacity(name.name().len() + name.namespace().len() + 2);
+        push_label(&mut key, name.name())?;
+        push_label(&mut key, name.namespace())?;
         Some(Self(ThinArc::from_header_and_slice((), &key)))
     }
 

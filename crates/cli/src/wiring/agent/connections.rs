@@ -53,7 +53,7 @@ impl Connections {
         let Ok(counters) = IntCounterVec::new(options, &labels) else { return Vec::new() };
         for ((service, port, protocol), count) in &self.0 {
             let protocol = protocol.to_string().to_uppercase();
-            let values = [&*service.namespace, &*service.name, port.as_str(), protocol.as_str()];
+            let values = [service.namespace(), service.name(), port.as_str(), protocol.as_str()];
             counters.with_label_values(&values).inc_by(*count);
         }
         counters.collect()

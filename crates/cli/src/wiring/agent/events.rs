@@ -66,8 +66,8 @@ async fn publish_one(recorder: &Recorder, report: Report) {
     let regarding = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Service".to_owned()),
-        namespace: Some(report.service.namespace.to_string()),
-        name: Some(report.service.name.to_string()),
+        namespace: Some(report.service.namespace().to_owned()),
+        name: Some(report.service.name().to_owned()),
         ..ObjectReference::default()
     };
     let event = Event {

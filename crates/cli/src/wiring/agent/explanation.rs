@@ -230,8 +230,8 @@ impl Delivery {
     pub(crate) fn of(table: &ForwardingTable, snapshot: &Snapshot, packet: &Packet) -> Self {
         let Explanation { outcome, destination } = table.explain(packet, snapshot);
         let named = |name: &ServiceName| ServiceView {
-            namespace: name.namespace.to_string(),
-            name: name.name.to_string(),
+            namespace: name.namespace().to_owned(),
+            name: name.name().to_owned(),
             port_name: String::new(),
         };
         let plain = Self {
@@ -273,8 +273,8 @@ impl Delivery {
                 Kind::NodePort => DestinationKind::NodePort,
             },
             service: Some(ServiceView {
-                namespace: frontend.service.namespace.to_string(),
-                name: frontend.service.name.to_string(),
+                namespace: frontend.service.namespace().to_owned(),
+                name: frontend.service.name().to_owned(),
                 port_name: frontend.port.to_string(),
             }),
             policy_field: Some(field.to_owned()),

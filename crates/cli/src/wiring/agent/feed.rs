@@ -300,7 +300,7 @@ impl Intake {
             event,
             |model, node| model.apply_node(node),
             known,
-            |model, name| model.delete_node(&name.name),
+            |model, name| model.delete_node(name.name()),
         );
     }
 
@@ -325,7 +325,7 @@ impl Intake {
         let put = |model: &mut Model, namespace: &Namespace| model.apply_namespace(&namespace.name_any());
         let known =
             |model: &Model| model.snapshot().namespaces.iter().map(|name| cluster_wide(name)).collect();
-        take(model, namespaces, event, put, known, |model, name| model.delete_namespace(&name.name));
+        take(model, namespaces, event, put, known, |model, name| model.delete_namespace(name.name()));
     }
 }
 

@@ -80,10 +80,14 @@ fn is_link_local(address: &IpAddr) -> bool {
 
 fn check(node: &str, state: &ServiceState) -> Option<Check> {
     let service = state.service.as_ref().filter(|service| service.proxied)?;
-    let port = service.health_check_node_port.filter(|_| service.external_policy == TrafficPolicy::Local)?;
+    let port = service
+        .outside()
+        .health_check_node_port
+        .filter(|_| service.external_policy == TrafficPolicy::Local)?;
     // An address that several ports or slices list is one endpoint.
-    let endpoints = state.slices.values().flat_map(|slice| &slice.endpoints);
-    let local = endpoints.filter(|endpoint| endpoint.ready && endpoint.node.as_deref() == Some(node));
+    let endpoints = state.slices.iter().flat_map(|slice| &slice.endpoints);
+    let local =
+        endpoints.filter(|endpoint| endpoint.ready && endpoint.node.is_some_and(|own| **own == *node));
     let mut addresses: Vec<IpAddr> = local.map(|endpoint| endpoint.address).collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -180,7 +184,8 @@ fn answer(service: &ServiceName, endpoints: usize, healthy: bool) -> Response {
     let status = if endpoints != 0 && healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = format!(
         "{{\n\t\"service\": {{\n\t\t\"namespace\": \"{}\",\n\t\t\"name\": \"{}\"\n\t}},\n\t\"localEndpoints\": {endpoints},\n\t\"serviceProxyHealthy\": {healthy}\n}}",
-        service.namespace, service.name
+        service.namespace(),
+        service.name()
     );
     let mut answer = response(status, "application/json", body);
     answer.headers_mut().insert("X-Load-Balancing-Endpoint-Weight", endpoints.into());
