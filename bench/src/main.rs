@@ -34,10 +34,7 @@ const BENCHES: &[(&str, &str)] = &[
         "new connections through a service's address against direct ones, with 1 to 10,000 services",
     ),
     ("conntrack", "sweeps of UDP flows: 200,000 real ones, syncs beside them, a stream of 7,000,000"),
-    (
-        "proxy",
-        "`sluice proxy` against kube-proxy with the same objects from a running API; --kubeconfig FILE …",
-    ),
+    ("proxy", "`sluice proxy` against kube-proxy with the same objects from a real API; --peers DIR …"),
 ];
 
 fn main() -> Result<()> {

@@ -4,6 +4,7 @@
 //! scenario   a file: objects, steps, what every stage must show      judge     one judge for each stage
 //! cluster    wire, nodes, pods, real clients and servers             harness   `cargo test`'s output for an own `main`
 //! oracle     what a real kube-proxy makes of generated objects, recorded
+//! peers      a real etcd and kube-apiserver
 //! ```
 //!
 //! Any crate's tests may use it: [`cluster::Cluster`] is a network of nodes and pods in a few lines, with
@@ -14,4 +15,5 @@ pub mod cluster;
 pub mod harness;
 pub mod judge;
 pub mod oracle;
+pub mod peers;
 pub mod scenario;

@@ -6,15 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::api::NODE;
 use super::node::Node;
 
 /// Both programs' port for metrics.
 const METRICS_PORT: u16 = 10_249;
-/// Longest wait for the first sync; kube-proxy takes minutes for large sizes.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// A program that uses less of a core than this is at rest.
+const REST: f64 = 0.02;
+/// Longest wait for that.
+const RESTLESS: Duration = Duration::from_secs(120);
 
 /// A program and how it is started.
 pub(super) struct Program {
@@ -41,6 +43,15 @@ impl Program {
 pub(super) struct Candidate {
     child: Child,
     started: Instant,
+    log: PathBuf,
+}
+
+/// Resident memory in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) resident: u64,
+    /// Without the pages of files, the program's own file above all.
+    pub(super) own: u64,
 }
 
 impl Candidate {
@@ -56,31 +67,50 @@ impl Candidate {
         let log =
             std::env::temp_dir().join(format!("bench-proxy-{}-{}.log", program.name, std::process::id()));
         command.stderr(fs::File::create(&log)?);
+        let child = move || command.spawn();
         let started = Instant::now();
-        let child = node.namespace.run(move || command.spawn())?;
-        Ok(Self { child: child.with_context(|| format!("starting {}", program.path.display()))?, started })
+        let child = node.namespace.run(child)?;
+        let child = child.with_context(|| format!("starting {}", program.path.display()))?;
+        Ok(Self { child, started, log })
     }
 
-    /// Start to the end of the first sync.
-    pub(super) fn wait_synced(&mut self, node: &Node) -> Result<Duration> {
-        while self.started.elapsed() < PATIENCE {
+    /// Start to the end of the first sync; nothing when that takes longer than `limit`.
+    pub(super) fn wait_synced(&mut self, node: &Node, limit: Duration) -> Result<Option<Duration>> {
+        while self.started.elapsed() < limit {
             if node.get(METRICS_PORT, "/metrics").is_some_and(|metrics| synced(&metrics)) {
-                return Ok(self.started.elapsed());
+                return Ok(Some(self.started.elapsed()));
             }
-            ensure!(self.child.try_wait()?.is_none(), "the proxy ended");
-            thread::sleep(Duration::from_millis(5));
+            let ended = self.child.try_wait()?;
+            ensure!(ended.is_none(), "the proxy ended: {}", fs::read_to_string(&self.log)?);
+            // Asking costs the one who is asked: at most a hundredth of the time is what this is wrong by.
+            thread::sleep((self.started.elapsed() / 100).max(Duration::from_millis(5)));
         }
-        bail!("not synced within {PATIENCE:?}")
+        Ok(None)
     }
 
-    /// Resident memory now, in bytes.
-    pub(super) fn resident(&self) -> Result<u64> {
-        self.status("VmRSS:")
+    /// Memory now.
+    pub(super) fn memory(&self) -> Result<Memory> {
+        Ok(Memory { resident: self.status("VmRSS:")?, own: self.status("RssAnon:")? })
     }
 
-    /// Its highest value since the start.
+    /// The highest resident memory since the start.
     pub(super) fn highest_resident(&self) -> Result<u64> {
         self.status("VmHWM:")
+    }
+
+    /// Waits until it has nothing more to do.
+    pub(super) fn rest(&self) -> Result<()> {
+        const STEP: Duration = Duration::from_secs(2);
+        let start = Instant::now();
+        while start.elapsed() < RESTLESS {
+            let before = self.processor_time()?;
+            thread::sleep(STEP);
+            let used = self.processor_time()?.saturating_sub(before);
+            if used.as_secs_f64() < REST * STEP.as_secs_f64() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn status(&self, field: &str) -> Result<u64> {
@@ -111,6 +141,7 @@ impl Drop for Candidate {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_file(&self.log);
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testnet::cluster::Namespace;
 
 use super::api::Api;
@@ -15,9 +15,18 @@ use super::api::Api;
 /// Port of the servers.
 pub(super) const PROBE_PORT: u16 = 9898;
 /// Longest wait for a change to take effect.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection that takes longer was dropped: the next one asks anew.
 const ATTEMPT: Duration = Duration::from_millis(2);
+
+/// So many connections in a row without an answer mean that nobody answers any more.
+const SILENCES: u32 = 5;
+
+/// How long a change took to be seen; nothing when it was not within [`PATIENCE`].
+pub(super) type Sample = Option<Duration>;
+
+/// Tells when what it waits for was seen.
+type Watch = thread::JoinHandle<Option<Instant>>;
 
 /// A node; gone with the value.
 pub(super) struct Node {
@@ -25,7 +34,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn create(api: &Api) -> Result<Self> {
+    pub(super) fn create(api: SocketAddrV4) -> Result<Self> {
         let namespace = Namespace::create("the bench's node")?;
         let node = Self { namespace };
         node.ip("link set lo up")?;
@@ -35,7 +44,7 @@ impl Node {
         }
         // What a process sends needs a route before it is translated.
         node.ip("route add default dev lo")?;
-        node.relay(&api.server)?;
+        node.relay(api)?;
         Ok(node)
     }
 
@@ -60,8 +69,7 @@ impl Node {
 
     /// Makes the API's address answer in the namespace too: a socket that was made there accepts, connections are made
     /// here.
-    fn relay(&self, server: &str) -> Result<()> {
-        let address: SocketAddr = server.parse().context("the API must be named by its loopback address")?;
+    fn relay(&self, address: SocketAddrV4) -> Result<()> {
         let listener = self.namespace.run(move || TcpListener::bind(address))??;
         thread::spawn(move || {
             for inside in listener.incoming().flatten() {
@@ -74,42 +82,54 @@ impl Node {
     }
 
     /// Moves the probe's endpoint; until a connection reaches the new one.
-    pub(super) fn replaced(&self, api: &Api, turn: u32) -> Result<Duration> {
+    pub(super) fn replaced(&self, api: &Api, turn: u32) -> Result<Sample> {
         let endpoint = if turn.is_multiple_of(2) { 2 } else { 3 };
-        let reached = self.reaches(200, endpoint)?;
+        let reached = self.watch(200, Some(endpoint));
         let start = Instant::now();
-        api.move_probe("probe", endpoint)?;
-        Ok(reached.join().map_err(|_| anyhow::anyhow!("the prober panicked"))??.duration_since(start))
+        api.move_probe(endpoint)?;
+        finish(reached, start)
     }
 
-    /// Adds a Service; until a connection reaches its endpoint.
-    pub(super) fn added(&self, api: &Api, turn: u32) -> Result<Duration> {
+    /// Adds a Service, until a connection reaches its endpoint, and removes it, until none does.
+    pub(super) fn added_and_removed(&self, api: &Api, turn: u32) -> Result<[Sample; 2]> {
         let host = 201 + u8::try_from(turn % 40)?;
         let name = format!("added-{host}");
-        let reached = self.reaches(host, 1)?;
+        let reached = self.watch(host, Some(1));
         let start = Instant::now();
         api.create_probe(&name, host, 1)?;
-        let at = reached.join().map_err(|_| anyhow::anyhow!("the prober panicked"))??;
-        api.delete_probe(&name)?;
-        Ok(at.duration_since(start))
+        let added = finish(reached, start)?;
+        let gone = self.watch(host, None);
+        let start = Instant::now();
+        api.delete_service(&name)?;
+        let removed = if added.is_some() { finish(gone, start)? } else { None };
+        api.delete_slice(&name)?;
+        Ok([added, removed])
     }
 
-    /// Connects to 10.96.0.`vip` again and again until `endpoint` answers, and tells when.
-    fn reaches(&self, vip: u8, endpoint: u8) -> Result<thread::JoinHandle<Result<Instant>>> {
+    /// Connects to 10.96.0.`vip` again and again until `endpoint` answers, or nobody does any more; tells when.
+    fn watch(&self, vip: u8, endpoint: Option<u8>) -> Watch {
         let address = SocketAddr::from((Ipv4Addr::new(10, 96, 0, vip), 80));
         let namespace = self.namespace.clone();
-        Ok(thread::spawn(move || {
-            namespace.run(move || {
-                let start = Instant::now();
+        thread::spawn(move || {
+            let watched = namespace.run(move || {
+                let (start, mut since, mut seen) = (Instant::now(), None, 0);
                 while start.elapsed() < PATIENCE {
-                    if ask(address) == Some(endpoint) {
-                        return Ok(Instant::now());
+                    if ask(address) == endpoint {
+                        since = since.or_else(|| Some(Instant::now()));
+                        seen += 1;
+                        // A lost packet alone means nothing.
+                        if endpoint.is_some() || seen >= SILENCES {
+                            return since;
+                        }
+                    } else {
+                        (since, seen) = (None, 0);
                     }
                     thread::sleep(Duration::from_micros(200));
                 }
-                anyhow::bail!("{address} did not reach endpoint {endpoint} within {PATIENCE:?}")
-            })?
-        }))
+                None
+            });
+            watched.ok().flatten()
+        })
     }
 
     /// One HTTP request inside of the namespace; `None` while nobody answers.
@@ -123,6 +143,11 @@ impl Node {
         });
         asked.ok()?.ok()
     }
+}
+
+fn finish(watch: Watch, start: Instant) -> Result<Sample> {
+    let seen = watch.join().map_err(|_| anyhow::anyhow!("the prober panicked"))?;
+    Ok(seen.map(|at| at.duration_since(start)))
 }
 
 /// Which endpoint answers.

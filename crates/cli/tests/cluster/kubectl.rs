@@ -1,6 +1,6 @@
 //! The lab with real, unmodified kubectl, in every version that is found.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use testnet::harness::{Outcome, Trial};
@@ -40,12 +40,10 @@ fn find(version: &str) -> Option<PathBuf> {
     let beside = folders.iter().filter_map(|folder| folder.join("kubectl").canonicalize().ok());
     let beside = beside.filter_map(|file| Some(file.parent()?.join(&named)));
     let on_path = folders.iter().map(|folder| folder.join(&named));
-    let peers = std::env::var_os("SLUICE_PEERS").map_or_else(default_peers, PathBuf::from);
-    on_path.chain(beside).chain([peers.join("kubectl")]).find(|file| is_version(file, version))
-}
-
-fn default_peers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers")
+    on_path
+        .chain(beside)
+        .chain([testnet::peers::folder().join("kubectl")])
+        .find(|file| is_version(file, version))
 }
 
 fn is_version(file: &Path, version: &str) -> bool {

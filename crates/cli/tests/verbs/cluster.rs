@@ -56,18 +56,24 @@ static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
 impl Cluster {
     /// Starts a server with two nodes.
     pub(crate) fn start() -> Self {
+        if let Some(kubeconfig) = std::env::var_os("SLUICE_TEST_KUBECONFIG") {
+            return Self::at(kubeconfig.into());
+        }
+        let mut cluster = Self::at(PathBuf::new());
+        cluster.kubeconfig = cluster.directory.join("kubeconfig");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(serve(&cluster.kubeconfig, cluster.stop.subscribe()));
+        cluster.runtime = Some(runtime);
+        cluster
+    }
+
+    /// A server that runs already.
+    pub(crate) fn at(kubeconfig: PathBuf) -> Self {
         let number = DIRECTORIES.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("sluice-verbs-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let (stop, stopped) = watch::channel(false);
-        if let Some(kubeconfig) = std::env::var_os("SLUICE_TEST_KUBECONFIG") {
-            return Self { kubeconfig: kubeconfig.into(), directory, stop, runtime: None };
-        }
-        let kubeconfig = directory.join("kubeconfig");
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(serve(&kubeconfig, stopped));
-        Self { kubeconfig, directory, stop, runtime: Some(runtime) }
+        Self { kubeconfig, directory, stop: watch::channel(false).0, runtime: None }
     }
 
     /// Runs `sluice` with these words.
@@ -157,13 +163,20 @@ fn write_kubeconfig(path: &std::path::Path, control_plane: &ControlPlane, port: 
     std::fs::write(path, config.to_string()).unwrap();
 }
 
-async fn request(client: &kube::Client, method: &str, path: &str, body: Value) -> kube::Result<Value> {
+/// A request of any kind.
+pub(crate) async fn request(
+    client: &kube::Client,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> kube::Result<Value> {
     let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
     let request = http::Request::builder().method(method).uri(path).header("content-type", kind);
     client.request(request.body(body.to_string().into_bytes()).unwrap()).await
 }
 
-async fn add_node(client: &kube::Client, number: u8) {
+/// Makes `worker-1` or `worker-2`, ready.
+pub(crate) async fn add_node(client: &kube::Client, number: u8) {
     let node = json!({"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": format!("worker-{number}"), "labels": {"kubernetes.io/hostname": format!("worker-{number}")}},
         "spec": {"podCIDR": format!("10.244.{number}.0/24"), "podCIDRs": [format!("10.244.{number}.0/24")]}});

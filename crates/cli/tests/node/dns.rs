@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::node::{ADDRESS, Node, alone, eventually, get};
 use crate::program::{Program, Said, ask, run};
+use crate::site::{ADDRESS, Node, alone, eventually, get};
 
 const SERVICE: &str = "apiVersion: v1
 kind: Service
@@ -18,7 +18,7 @@ spec: {clusterIP: 10.96.0.21, ports: [{port: 80}]}
 const WEB: &str = "web.default.svc.cluster.local";
 const FOUND: Option<(u32, [u8; 4])> = Some((30, [10, 96, 0, 20]));
 
-fn kubeadm() -> String {
+pub(crate) fn kubeadm() -> String {
     dns::corefile::kubeadm("cluster.local", "/etc/resolv.conf").replace("5s", "1s")
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn the_agent_follows_the_config_map() {
     });
 }
 
-fn put_config_map(node: &Node, text: &str) {
+pub(crate) fn put_config_map(node: &Node, text: &str) {
     let map = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "coredns", "namespace": "kube-system"}, "data": {"Corefile": text}});
     node.apply(&map.to_string());

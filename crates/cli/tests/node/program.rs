@@ -1,4 +1,4 @@
-//! A running `sluice dns` or `sluice agent`, and a client that asks it.
+//! A running `sluice`, and clients that ask it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::node::Node;
+use crate::cluster::Run;
+use crate::site::Node;
 
 /// A running program. Ends with this value.
 pub(crate) struct Program {
@@ -22,6 +23,7 @@ pub(crate) struct Said {
     pub(crate) first: Option<(u32, [u8; 4])>,
 }
 
+/// `sluice` with these words, as who may do everything.
 fn command(node: &Node, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
     command.args(words).env("KUBECONFIG", &node.cluster.kubeconfig).env_remove("SLUICE_LOG");
@@ -29,14 +31,18 @@ fn command(node: &Node, words: &[&str]) -> Command {
 }
 
 /// Runs a program that ends by itself.
-pub(crate) fn run(node: &Node, words: &[&str]) -> crate::cluster::Run {
+pub(crate) fn run(node: &Node, words: &[&str]) -> Run {
     crate::cluster::run(command(node, words), "")
 }
 
 impl Program {
     /// Starts `sluice` with these words.
     pub(crate) fn start(node: &Node, words: &[&str]) -> Self {
-        let mut command = command(node, words);
+        Self::spawn(command(node, words))
+    }
+
+    /// Starts a command.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
@@ -59,6 +65,11 @@ impl Program {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The exit code, if it ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().and_then(|status| status.code())
     }
 
     /// Asks it to stop and waits until it has.

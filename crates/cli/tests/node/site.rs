@@ -1,23 +1,28 @@
-//! A node for a trial: a network namespace with the node's address, the API server in it, and the proxy.
+//! A node for a trial: a network namespace with the node's address and the API server in it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testnet::harness;
 
-use crate::cluster::{Cluster, Run};
+use crate::cluster::Cluster;
+use crate::program::Program;
 
 /// The address of `worker-1`.
 pub(crate) const ADDRESS: &str = "172.18.0.2";
-/// What a trial waits for takes milliseconds; a machine that does much else may need more.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What a trial waits for takes milliseconds, the start of a real API seconds; a machine that does much else may need more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs a trial in a network namespace of its own, with our own API server.
+pub(crate) fn alone(body: fn(&Node)) {
+    in_namespace(move || body(&Node { cluster: Cluster::start() }));
+}
 
 /// Runs a trial in a network namespace of its own.
-pub(crate) fn alone(body: fn(&Node)) {
+pub(crate) fn in_namespace(body: impl FnOnce() + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         harness::skip("not root");
     }
@@ -25,7 +30,7 @@ pub(crate) fn alone(body: fn(&Node)) {
         pods::namespace::enter_new_network().unwrap();
         ip("link set lo up");
         ip(&format!("address add {ADDRESS}/32 dev lo"));
-        body(&Node { cluster: Cluster::start() });
+        body();
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -43,12 +48,6 @@ pub(crate) struct Node {
     pub(crate) cluster: Cluster,
 }
 
-/// A running proxy. Ends with this value.
-pub(crate) struct Proxy {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
 /// The answer of an HTTP server.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -58,13 +57,6 @@ pub(crate) struct Answer {
 }
 
 impl Node {
-    /// The words of a proxy on this node.
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-        command.arg("proxy").args(words).env_remove("KUBECONFIG").env_remove("SLUICE_LOG");
-        command
-    }
-
     /// A configuration as kubeadm writes it, with further lines.
     pub(crate) fn configuration(&self, lines: &str) -> String {
         let kubeconfig = self.cluster.kubeconfig.display();
@@ -79,36 +71,13 @@ impl Node {
     }
 
     /// Starts a proxy with a configuration that has these further lines, and waits until it is ready.
-    pub(crate) fn proxy(&self, lines: &str) -> Proxy {
-        let proxy = self.start(&["--config", &self.configuration(lines), "--hostname-override=worker-1"]);
+    pub(crate) fn proxy(&self, lines: &str) -> Program {
+        let words = ["proxy", "--config", &self.configuration(lines), "--hostname-override=worker-1"];
+        let proxy = Program::start(self, &words);
         eventually("the proxy is ready", || {
             get("127.0.0.1:10256", "/readyz").is_some_and(|it| it.status == 200)
         });
         proxy
-    }
-
-    pub(crate) fn start(&self, words: &[&str]) -> Proxy {
-        let mut child = self
-            .command(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (log, lines) =
-            (Arc::new(Mutex::new(String::new())), BufReader::new(child.stderr.take().unwrap()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                *kept.lock().unwrap() += &(line + "\n");
-            }
-        });
-        Proxy { child, log }
-    }
-
-    /// Runs a proxy that ends by itself.
-    pub(crate) fn run(&self, words: &[&str]) -> Run {
-        crate::cluster::run(self.command(words), "")
     }
 
     /// Applies a manifest.
@@ -121,27 +90,6 @@ impl Node {
     pub(crate) fn patch_node(&self, patch: &str) {
         let told = self.cluster.sluice(&["patch", "node", "worker-1", "--type=merge", "-p", patch]);
         assert_eq!(told.code, 0, "{told:?}");
-    }
-}
-
-impl Proxy {
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// The exit code, if it ended.
-    pub(crate) fn ended(&mut self) -> Option<i32> {
-        self.child.try_wait().unwrap().and_then(|status| status.code())
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", self.log());
-        }
     }
 }
 

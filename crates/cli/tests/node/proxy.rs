@@ -4,7 +4,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::node::{ADDRESS, alone, dump, eventually, get, ip};
+use crate::program::run;
+use crate::site::{ADDRESS, alone, dump, eventually, get, ip};
 
 const HEALTHZ: &str = "127.0.0.1:10256";
 
@@ -70,7 +71,7 @@ pub(crate) fn health_and_metrics_are_those_of_kube_proxy() {
 }
 
 /// A Service with one endpoint here and one elsewhere; the slice tells when it was triggered.
-fn service(triggered: &str, ready: bool) -> String {
+pub(crate) fn service(triggered: &str, ready: bool) -> String {
     format!(
         r#"
 apiVersion: v1
@@ -207,17 +208,17 @@ pub(crate) fn clean_up_removes_the_rules_and_nothing_else() {
         drop(node.proxy(""));
         let before = tables();
         assert!(before.contains("sluice") && before.contains("table ip other"), "{before}");
-        let told = node.run(&["--cleanup", "--config", &node.configuration("")]);
+        let told = run(node, &["proxy", "--cleanup", "--config", &node.configuration("")]);
         assert_eq!(told.code, 0, "{told:?}");
         assert_eq!(tables(), "table ip other\n");
-        let again = node.run(&["--cleanup"]);
+        let again = run(node, &["proxy", "--cleanup"]);
         assert_eq!(again.code, 0, "{again:?}");
     });
 }
 
 pub(crate) fn an_edited_configuration_ends_the_program() {
     alone(|node| {
-        let refused = node.run(&["--config", &node.configuration("ipvs: {schedular: rr}\n")]);
+        let refused = run(node, &["proxy", "--config", &node.configuration("ipvs: {schedular: rr}\n")]);
         assert_eq!(refused.code, 1, "{refused:?}");
         assert!(refused.err.contains("unknown field \"ipvs.schedular\""), "{refused:?}");
 
