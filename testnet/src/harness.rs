@@ -104,6 +104,16 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
     summarize(&outcomes, filtered, begun.elapsed())
 }
 
+/// The same in a user namespace of an ordinary user. To be called before there are threads; without one, every trial says why.
+pub fn run_in_namespaces(trials: Vec<Trial>) -> ExitCode {
+    let Err(error) = pods::userns::enter() else { return run(trials) };
+    let skipped = |trial: Trial| {
+        let reason = error.to_string();
+        Trial::new(trial.name, move || Outcome::Skipped(reason))
+    };
+    run(trials.into_iter().map(skipped).collect())
+}
+
 /// Outcomes by name. Takes from one queue with as many threads as wanted.
 fn run_all(trials: Vec<Trial>, choice: &Choice) -> BTreeMap<String, Outcome> {
     let queue = Mutex::new(trials.into_iter());

@@ -4,6 +4,7 @@
 //! thread exists, the command line is read, and the chosen command is run. Commands that speak to a Kubernetes API
 //! live in `commands`, commands that build and inspect a cluster on this machine in `wiring`.
 
+mod causes;
 mod command_line;
 mod commands;
 mod wiring;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
 use super::failure::Failure;
+use crate::causes::chain;
 use crate::wiring;
 
 /// kubectl's flags for choosing a cluster; they may stand before or after the verb.
@@ -87,18 +88,4 @@ fn from_environment() -> Result<Option<Kubeconfig>, Failure> {
 
 fn home_kubeconfig() -> Option<PathBuf> {
     std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube").join("config"))
-}
-
-/// An error and its causes on one line, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = inner.source();
-    }
-    text
 }

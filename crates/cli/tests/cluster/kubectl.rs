@@ -1,6 +1,6 @@
 //! The lab with real, unmodified kubectl, in every version that is found.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use testnet::harness::{Outcome, Trial};

@@ -10,6 +10,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use super::enter;
+use crate::kubelet::chain;
 use crate::network::{Rtnetlink, wire};
 
 /// One facility, and whether it works here.
@@ -144,14 +145,3 @@ fn fork_child(work: impl FnOnce() -> i32) -> io::Result<i32> {
 const POD_SUBNET: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 244, 1, 0), 24);
 
 const CONTAINER_REMEDY: &str = "run it outside of the container, or with --privileged, or as root";
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

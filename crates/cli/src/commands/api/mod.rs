@@ -17,10 +17,11 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::{
-    connect::{ConnectFlags, chain},
+    connect::ConnectFlags,
     failure::{Failure, ServerStatus},
     output,
 };
+use crate::causes::chain;
 use discovery::Discovery;
 
 /// Accept value that asks for the server's own columns.

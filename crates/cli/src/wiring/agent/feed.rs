@@ -24,6 +24,7 @@ use super::around::Around;
 use super::events::Report;
 use super::observed::{Observed, Trigger};
 use super::slot::{Slot, TRIGGERS_MAX, Update};
+use crate::causes::chain;
 
 /// When the change that made a slice what it is happened, as the endpointslice controller notes it.
 const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
@@ -386,20 +387,4 @@ fn take<K: ResourceExt>(
         Event::Apply(object) => put(model, &object),
         Event::Delete(object) => delete(model, &key(&object)),
     }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        // kube's errors sometimes print their source themselves.
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -123,7 +123,7 @@ impl Agent {
     /// Without a client there is no watch: a Corefile without `kubernetes` needs none.
     pub(crate) async fn start(client: impl Into<Option<Client>>, config: Config) -> anyhow::Result<Self> {
         let client = client.into();
-        let stages = Arc::new(Stages::default());
+        let stages = Arc::new(Stages::new(config.proxy.is_some(), config.dns.is_some()));
         let (observed, reports) = config.proxy.as_ref().map(Observed::new).unzip();
         let observed = observed.map(Arc::new);
         let servers = servers::start(config.proxy.as_ref().zip(observed.as_ref()), &stages).await?;

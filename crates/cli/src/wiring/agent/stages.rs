@@ -23,6 +23,11 @@ pub(crate) struct Stages {
 }
 
 impl Stages {
+    /// Of an agent with these halves. They count as not synced from here on, long before they run.
+    pub(crate) fn new(proxy: bool, dns: bool) -> Self {
+        Self { proxy_synced: AtomicBool::new(!proxy), dns_synced: AtomicBool::new(!dns), ..Self::default() }
+    }
+
     pub(crate) fn set_plane(&self, plane: Arc<Mutex<Plane>>) {
         let _ = self.plane.set(plane);
     }
@@ -52,9 +57,7 @@ impl Stages {
 
     /// `ok`, or what is not synced yet.
     pub(crate) fn synced(&self) -> Result<String, String> {
-        let proxy = self.plane.get().is_none() || self.proxy_synced.load(Ordering::Acquire);
-        let dns = self.dns.get().is_none() || self.dns_synced.load(Ordering::Acquire);
-        match (proxy, dns) {
+        match (self.proxy_synced.load(Ordering::Acquire), self.dns_synced.load(Ordering::Acquire)) {
             (true, true) => Ok("ok\n".into()),
             (false, true) => Err("the service proxy is not synced\n".into()),
             (true, false) => Err("DNS is not synced\n".into()),
