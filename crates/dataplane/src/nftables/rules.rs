@@ -68,12 +68,12 @@ pub(super) fn fixed_chains(family: &Family, circumstances: &Circumstances) -> Ve
     let forward = [late.clone(), vec![stray_drop(family)]].concat();
     let output = [answered::accept(family), forward.clone()].concat();
     let mut chains = refusal::chains(family, circumstances.late_refusal);
+    chains.extend(translated::chains(family, circumstances));
     chains.extend([
         plain(UNTRACK, answered::untrack()),
         balance_chain(family, List::All, 1),
         balance_chain(family, List::Outside, 1),
         services::external(family, circumstances),
-        translated::chain(family, circumstances),
         hooked("raw-prerouting", "filter", PREROUTING, PRIORITY_RAW, answered::arriving(family)),
         hooked("raw-output", "filter", OUTPUT, PRIORITY_RAW, answered::leaving(family)),
         hooked("nat-prerouting", "nat", PREROUTING, PRIORITY_DSTNAT, services::lookup(family)),

@@ -13,6 +13,10 @@ use crate::nftables::family::{Family, PROTOCOL};
 use crate::nftables::message::{Chain, Rule};
 use crate::nftables::set::{HAIRPINS, MASQUERADED, MASQUERADED_OWN, SERVICE_IPS};
 
+/// The chain for endpoints that reach themselves.
+const ITSELF: &str = "to-itself";
+/// The chain for frontends with external policy Local.
+const OWN: &str = "own-connections";
 /// `IPS_DST_NAT` of a connection's status.
 const DESTINATION_TRANSLATED: u32 = 1 << 5;
 
@@ -28,29 +32,46 @@ pub(super) fn was_translated() -> Vec<Rule> {
     vec![Rule::new("translated", expressions)]
 }
 
-pub(super) fn chain(family: &Family, circumstances: &Circumstances) -> Chain {
-    let external = |set| [original_port(family), vec![Expression::InSet(PROTOCOL, set)]].concat();
-    let service = vec![
-        Expression::OriginalDestination(PROTOCOL, family.ct_destination),
-        Expression::InSet(PROTOCOL, SERVICE_IPS),
-    ];
-    let itself = [both_addresses(family), vec![Expression::InSet(PROTOCOL, HAIRPINS)]].concat();
-    let rule = |comment: &str, conditions: &[&[Expression]]| {
-        Rule::new(comment, [conditions.concat(), vec![Expression::Masquerade]].concat())
-    };
+/// Each lookup here is paid by every new connection through a service's address: so what is rare is asked once, and the
+/// rest of its questions in a chain of their own.
+pub(super) fn chains(family: &Family, circumstances: &Circumstances) -> [Chain; 3] {
+    let go = |chain: &str| Expression::Verdict(Verdict::Goto(chain.to_owned()));
+    let itself = [both_addresses(family), vec![Expression::InSet(PROTOCOL, HAIRPINS), go(ITSELF)]].concat();
+    let masquerade = |conditions: Vec<Expression>| [conditions, vec![Expression::Masquerade]].concat();
+    let always = masquerade(external(family, MASQUERADED));
     let mut rules = vec![
-        rule("an endpoint that reaches itself", &[&service, &itself]),
-        rule("external policy Cluster", &[&external(MASQUERADED)]),
-        rule("external policy Local, from this node", &[&external(MASQUERADED_OWN), &from_this_node()]),
-        rule(
-            "external policy Local, an endpoint that reaches itself",
-            &[&external(MASQUERADED_OWN), &itself],
-        ),
+        Rule::new("an endpoint that reaches itself", itself),
+        Rule::new("external policy Cluster", always.clone()),
+        Rule::new("external policy Local", [external(family, MASQUERADED_OWN), vec![go(OWN)]].concat()),
     ];
     if circumstances.masquerade_all {
-        rules.push(rule(&masquerade_all_comment(), &[&service]));
+        rules.push(Rule::new(masquerade_all_comment(), masquerade(service(family))));
     } else if let Some(pods) = &circumstances.pods {
-        rules.push(rule(&pods.masquerade_comment(), &[&service, &pods.differs(family)]));
+        let conditions = [service(family), pods.differs(family)].concat();
+        rules.push(Rule::new(pods.masquerade_comment(), masquerade(conditions)));
     }
-    Chain { name: TRANSLATED.to_owned(), hook: None, rules }
+    let to_itself = vec![
+        Rule::new("by a service address", masquerade(service(family))),
+        Rule::new("external policy Cluster", always),
+        Rule::new("external policy Local", masquerade(external(family, MASQUERADED_OWN))),
+    ];
+    let own = vec![Rule::new("from this node", masquerade(from_this_node()))];
+    [(TRANSLATED, rules), (ITSELF, to_itself), (OWN, own)].map(|(name, rules)| Chain {
+        name: name.to_owned(),
+        hook: None,
+        rules,
+    })
+}
+
+/// Was it addressed to one of these frontends?
+fn external(family: &Family, set: &'static str) -> Vec<Expression> {
+    [original_port(family), vec![Expression::InSet(PROTOCOL, set)]].concat()
+}
+
+/// Was it addressed to a ClusterIP?
+fn service(family: &Family) -> Vec<Expression> {
+    vec![
+        Expression::OriginalDestination(PROTOCOL, family.ct_destination),
+        Expression::InSet(PROTOCOL, SERVICE_IPS),
+    ]
 }
