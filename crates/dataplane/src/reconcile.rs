@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use aside::Unprogrammed;
+pub use aside::{Part, Unprogrammed};
 pub use error::Error;
 pub use monitor::{Closer, Edit, Monitor};
 
@@ -38,6 +38,9 @@ pub struct Synced {
     pub elements: usize,
     /// Bytes that were sent.
     pub bytes: usize,
+    /// The longest that the kernel worked on one transaction: for so long others' transactions in this network namespace
+    /// waited.
+    pub longest: Duration,
     /// UDP frontends that lost an endpoint or got their first: their flows may be stale, see
     /// [`crate::conntrack::Sweep`].
     pub stale: Vec<FrontendKey>,
@@ -109,7 +112,7 @@ impl Reconciler {
     }
 
     /// What notices that others change our tables; `None` where nobody can. For another thread of this one's network
-    /// namespace, which then has [`Reconciler::verify`] called.
+    /// namespace, which then has [`Reconciler::repair`] called.
     ///
     /// # Errors
     /// When the kernel's notifications cannot be had.
@@ -132,6 +135,7 @@ impl Reconciler {
                     synced.transactions += done.sent.transactions;
                     synced.elements += done.sent.elements;
                     synced.bytes += done.sent.bytes;
+                    synced.longest = synced.longest.max(done.sent.longest);
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -181,7 +185,16 @@ impl Reconciler {
         self.sync(table, &TableChanges::default())
     }
 
-    /// Frontends that the kernel refuses. All others are programmed; these are tried again with growing pauses, and when
+    /// The same after somebody else changed our tables: all rules are written anew, because what they do is not read back.
+    ///
+    /// # Errors
+    /// As [`Reconciler::sync`].
+    pub fn repair(&mut self, table: &ForwardingTable) -> Result<Synced, Error> {
+        self.planes.iter_mut().for_each(Plane::doubt);
+        self.sync(table, &TableChanges::default())
+    }
+
+    /// Frontends, and addresses of them, that the kernel refuses. All others are programmed; these are tried again with growing pauses, and when
     /// their Service changes.
     pub fn unprogrammed(&self) -> impl Iterator<Item = &Unprogrammed> {
         self.planes.iter().flat_map(|plane| plane.aside.iter())

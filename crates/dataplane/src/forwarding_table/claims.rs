@@ -12,8 +12,8 @@ use super::{Frontend, FrontendKey};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     /// Claims in order of the Service's name; nearly always one.
-    by_key: HashMap<FrontendKey, Vec<Frontend>>,
-    by_service: HashMap<ServiceName, Vec<FrontendKey>>,
+    by_key: HashMap<FrontendKey, Box<[Frontend]>>,
+    by_service: HashMap<ServiceName, Box<[FrontendKey]>>,
 }
 
 impl Claims {
@@ -27,12 +27,13 @@ impl Claims {
 
     /// Adds a claim; false when this Service has one already (a duplicate port: the first counts).
     pub(super) fn add(&mut self, key: FrontendKey, frontend: Frontend) -> bool {
-        let claims = self.by_key.entry(key).or_insert_with(|| Vec::with_capacity(1));
+        let claims = self.by_key.entry(key).or_default();
         let Err(place) = claims.binary_search_by(|claim| claim.service.cmp(&frontend.service)) else {
             return false;
         };
-        self.by_service.entry(frontend.service.clone()).or_default().push(key);
-        claims.insert(place, frontend);
+        let keys = self.by_service.entry(frontend.service.clone()).or_default();
+        insert(keys, keys.len(), key);
+        insert(claims, place, frontend);
         true
     }
 
@@ -45,12 +46,23 @@ impl Claims {
     fn withdraw(&mut self, key: FrontendKey, service: &ServiceName) -> Option<Frontend> {
         let claims = self.by_key.get_mut(&key)?;
         let place = claims.binary_search_by(|claim| claim.service.cmp(service)).ok()?;
-        let frontend = claims.remove(place);
-        if claims.is_empty() {
+        let mut rest = std::mem::take(claims).into_vec();
+        let frontend = rest.remove(place);
+        if rest.is_empty() {
             self.by_key.remove(&key);
+        } else {
+            *claims = rest.into();
         }
         Some(frontend)
     }
+}
+
+/// Puts one more into a list that has room for no more than it holds: there are many such lists, and few ever grow.
+fn insert<T>(list: &mut Box<[T]>, place: usize, item: T) {
+    let mut longer = std::mem::take(list).into_vec();
+    longer.reserve_exact(1);
+    longer.insert(place, item);
+    *list = longer.into();
 }
 
 /// A set whose members are there as often as they were added.

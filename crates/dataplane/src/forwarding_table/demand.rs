@@ -38,7 +38,7 @@ pub(super) fn demands(facts: &NodeFacts, service: &Service) -> Vec<Demand> {
 }
 
 fn vips(facts: &NodeFacts, service: &Service, ipv4: bool) -> Vec<Vip> {
-    let open: Arc<[IpNet]> = Arc::from([]);
+    let open: Arc<[IpNet]> = Arc::default();
     let outside = service.outside();
     let restricted = sources(facts, service, ipv4);
     let node_ports = service.ports.iter().any(|port| port.node_port.is_some());
@@ -60,11 +60,14 @@ fn sources(facts: &NodeFacts, service: &Service, ipv4: bool) -> Arc<[IpNet]> {
     let ranges = service.outside().source_ranges.iter().filter(|range| range.addr().is_ipv4() == ipv4);
     let mut ranges: Vec<IpNet> = ranges.copied().collect();
     if ranges.iter().any(|range| range.prefix_len() == 0) {
-        return Arc::from([]);
+        return Arc::default();
     }
     if facts.addresses.iter().any(|address| ranges.iter().any(|range| range.contains(address))) {
         let own = service.outside().load_balancer_ips.iter().filter(|ip| ip.is_ipv4() == ipv4);
         ranges.extend(own.map(|ip| IpNet::from(*ip)));
+    }
+    if ranges.is_empty() {
+        return Arc::default();
     }
     let mut merged = IpNet::aggregate(&ranges);
     merged.sort_unstable();

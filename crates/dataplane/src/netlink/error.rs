@@ -28,6 +28,18 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
+    /// What has to go in one transaction is more than one send carries.
+    #[error(
+        "netlink: {object} and what belongs to it take {bytes} bytes, and one transaction {limit} (net.core.wmem_max)"
+    )]
+    TooLarge {
+        /// The first of it.
+        object: String,
+        /// Its size.
+        bytes: usize,
+        /// What the system allows.
+        limit: usize,
+    },
     /// A dump was interrupted by concurrent changes each time.
     #[error("netlink: the state changed under each of {DUMP_ATTEMPTS} attempts to read it")]
     Interrupted,
@@ -70,13 +82,16 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Socket { cause, .. } | Self::Refused { cause, .. } => cause.raw_os_error(),
-            Self::Interrupted | Self::Silent | Self::Damaged { .. } => None,
+            Self::TooLarge { .. } | Self::Interrupted | Self::Silent | Self::Damaged { .. } => None,
         }
     }
 
-    /// True when the kernel judged a message and found it wrong: the same message will be refused again. Lack of
-    /// memory, a lock that was held and a missing right are no judgement on the message.
+    /// True when the kernel judged a message and found it wrong, or cannot be sent it: the same message will be refused
+    /// again. Lack of memory, a lock that was held and a missing right are no judgement on the message.
     pub(crate) fn is_verdict(&self) -> bool {
+        if matches!(self, Self::TooLarge { .. }) {
+            return true;
+        }
         let passing = [libc::ENOMEM, libc::ENOBUFS, libc::EAGAIN, libc::EINTR, libc::EBUSY, libc::EPERM];
         matches!(self, Self::Refused { .. }) && self.errno().is_some_and(|errno| !passing.contains(&errno))
     }

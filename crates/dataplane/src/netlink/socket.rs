@@ -1,6 +1,7 @@
 //! The netlink socket: sends a batch and reads its verdict, asks for dumps and streams them.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Messages, Received, messages};
 use super::error::{DUMP_ATTEMPTS, Error};
@@ -25,6 +26,7 @@ pub(crate) struct Socket {
     port: u32,
     sequence: u32,
     committed: u64,
+    longest: Duration,
     send_limit: usize,
     buffer: Vec<u8>,
     faults: Option<Box<dyn Faults>>,
@@ -51,7 +53,16 @@ impl Socket {
     /// A socket over something else than the kernel.
     pub(crate) fn over(wire: Box<dyn Wire>) -> Self {
         let buffer = vec![0; RECEIVE_BUFFER];
-        Self { wire, port: 0, sequence: 0, committed: 0, send_limit: RECEIVE_BUFFER, buffer, faults: None }
+        Self {
+            wire,
+            port: 0,
+            sequence: 0,
+            committed: 0,
+            longest: Duration::ZERO,
+            send_limit: RECEIVE_BUFFER,
+            buffer,
+            faults: None,
+        }
     }
 
     /// From now on these calls fail as well.
@@ -86,6 +97,12 @@ impl Socket {
         self.committed
     }
 
+    /// The longest that the kernel has worked on one transaction since this was asked last. It does so within the send,
+    /// and holds its lock for as long.
+    pub(crate) fn take_longest(&mut self) -> Duration {
+        std::mem::take(&mut self.longest)
+    }
+
     /// The largest batch that one send carries, in bytes.
     pub(crate) fn send_limit(&self) -> usize {
         self.send_limit
@@ -106,7 +123,9 @@ impl Socket {
         self.drain();
         self.strike(Call::Send, "send")?;
         self.refuse(batch)?;
+        let start = Instant::now();
         self.send(batch.finish())?;
+        self.longest = self.longest.max(start.elapsed());
         self.strike(Call::Verdict, "read the verdict")?;
         let mut refused = None;
         // The kernel has decided before send returns; when it refused, errors may come without an acknowledgement.

@@ -12,8 +12,8 @@ use nix::sys::time::TimeVal;
 
 use super::error::{Error, PATIENCE_SECONDS};
 
-/// What we ask for. A transaction holds up all others on the machine while the kernel works on it; this much is some
-/// 15,000 elements and a few tens of milliseconds.
+/// What we ask for: what must not be torn apart (a service's rules with session affinity) may be larger than what is put
+/// together in one transaction.
 const SEND_BUFFER: usize = 1 << 20;
 
 /// Carries datagrams to the kernel and back; in tests, to what stands in its place. Nothing in the product makes

@@ -5,6 +5,7 @@ mod frontends;
 mod members;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 pub(super) use affinity::{AffinityPlan, Retired, StickyChain};
 pub(super) use frontends::FrontendPlan;
@@ -74,6 +75,16 @@ impl Plan {
     /// The frontends that differ.
     pub(crate) fn keys(&self) -> impl Iterator<Item = FrontendKey> {
         self.frontends.iter().map(|plan| plan.key)
+    }
+
+    /// Virtual IPs that come or go.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.sets.service_ips.all()
+    }
+
+    /// Endpoints' addresses that come or go among those that may reach themselves.
+    pub(crate) fn hairpins(&self) -> impl Iterator<Item = IpAddr> {
+        self.sets.hairpins.all()
     }
 
     /// True when there is nothing to do.

@@ -85,7 +85,7 @@ pub fn probe() -> Result<Capabilities, Error> {
             "masquerade",
             "a pod cannot reach itself through a Service, and nobody one from outside",
             &plain,
-            &["translated", "nat-postrouting"],
+            &["translated", "to-itself", "own-connections", "nat-postrouting"],
         ),
         feature(
             "untracked DNS, socket lookup (kernel 5.14)",
@@ -160,22 +160,30 @@ fn attempt(socket: &mut Socket, layout: &Layout, wanted: &[&str]) -> Result<(), 
     socket.transact(&mut removal)
 }
 
-/// Removes our tables from the calling thread's network namespace, and nothing else. True when there was one.
+/// Removes our tables from the calling thread's network namespace, and nothing else. True when there was one. One that
+/// cannot be removed keeps none of the others.
 ///
 /// # Errors
-/// `EPERM` when a running agent owns the table: stop it first.
+/// `EPERM` when a running agent owns a table: stop it first.
 pub fn cleanup() -> Result<bool, Error> {
     let mut socket = Socket::open()?;
-    let mut found = false;
+    let (mut found, mut failure) = (false, None);
     let tables = [&IPV4, &IPV6].into_iter().flat_map(|family| [(family, TABLE), (family, PROBE_TABLE)]);
     for (family, table) in tables {
-        let layout = Layout::plain(family, table);
-        if readback::exists(&mut socket, &layout)? {
-            let mut batch = Batch::new(SUBSYSTEM);
-            layout.delete_table(&mut batch);
-            socket.transact(&mut batch)?;
-            found |= table == TABLE;
+        match remove(&mut socket, &Layout::plain(family, table)) {
+            Ok(removed) => found |= removed && table == TABLE,
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok(found)
+    failure.map_or(Ok(found), Err)
+}
+
+/// Removes a table; false when there is none.
+fn remove(socket: &mut Socket, layout: &Layout) -> Result<bool, Error> {
+    if !readback::exists(socket, layout)? {
+        return Ok(false);
+    }
+    let mut batch = Batch::new(SUBSYSTEM);
+    layout.delete_table(&mut batch);
+    socket.transact(&mut batch).map(|()| true)
 }

@@ -16,6 +16,9 @@ use super::plan::Retired;
 use super::rules::List;
 use crate::forwarding_table::FrontendKey;
 
+/// Stands behind the comments of a chain that is to be written anew; no rule has it.
+const DOUBTED: &str = "";
+
 /// Whether the table is there and ours to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -69,6 +72,12 @@ impl State {
     /// What takes the place of a table that is replaced: nothing but whom it remembers.
     pub(super) fn emptied(&self) -> Self {
         Self { remembered: self.remembered.clone(), ..Self::default() }
+    }
+
+    /// The same, with no chain's rules taken for what they say that they are.
+    pub(crate) fn doubting_rules(mut self) -> Self {
+        self.chains.values_mut().for_each(|comments| comments.push(DOUBTED.to_owned()));
+        self
     }
 
     /// Counts a route that comes (1) or goes (-1).

@@ -7,6 +7,7 @@
 //! chain that they lead to must not be empty for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::counter::Count;
 use super::element::{Element, PER_MESSAGE, address_key, hairpin_key, interval, service_key};
@@ -36,9 +37,15 @@ pub(crate) struct Sent {
     pub(crate) elements: usize,
     /// Bytes of them.
     pub(crate) bytes: usize,
+    /// The longest that the kernel worked on one of them.
+    pub(crate) longest: Duration,
     /// The kernel did not let go yet of chains that nothing leads to.
     pub(crate) busy: bool,
 }
+
+/// What goes in one transaction. The kernel keeps all others out while it works on one, and validates every element that is
+/// a verdict at the end of each that adds one: smaller transactions would take longer together.
+const SIZE: usize = 256 << 10;
 
 /// Room for the transaction that replaces a table of another layout: several would leave services without rules in
 /// between. It is a limit, not an allocation; 50,000 services with five endpoints each take about 30 MB.
@@ -57,8 +64,10 @@ pub(crate) fn carry_out(socket: &mut Socket, layout: &Layout, plan: &Plan) -> Re
 }
 
 fn send(socket: &mut Socket, layout: &Layout, plan: &Plan) -> Result<Sent, Error> {
-    let limit = socket.send_limit();
-    let mut packer = Packer { socket, layout, batch: Batch::new(SUBSYSTEM), limit, sent: Sent::default() };
+    socket.take_longest();
+    let size = if plan.delete_table { REPLACEMENT_LIMIT } else { SIZE };
+    let size = size.min(socket.send_limit());
+    let mut packer = Packer { socket, layout, batch: Batch::new(SUBSYSTEM), size, sent: Sent::default() };
     packer.structure(plan)?;
     packer.affinity(&plan.affinity)?;
     if !plan.make_table && plan.makes_chains() {
@@ -72,7 +81,7 @@ fn send(socket: &mut Socket, layout: &Layout, plan: &Plan) -> Result<Sent, Error
     packer.released(&plan.frontends)?;
     packer.flush()?;
     packer.retire(&plan.affinity.retired)?;
-    Ok(packer.sent)
+    Ok(Sent { longest: packer.socket.take_longest(), ..packer.sent })
 }
 
 /// Elements to delete and add, by set, that go in one transaction.
@@ -106,7 +115,8 @@ struct Packer<'a> {
     socket: &'a mut Socket,
     layout: &'a Layout,
     batch: Batch,
-    limit: usize,
+    /// Bytes of a transaction, unless one group alone has more.
+    size: usize,
     sent: Sent,
 }
 
@@ -115,11 +125,26 @@ impl Packer<'_> {
         if group.is_empty() {
             return Ok(());
         }
-        if self.batch.len() + group.len() > self.limit {
+        if self.batch.len() + group.len() > self.size {
             self.flush()?;
         }
+        self.make_room(&group)?;
         self.batch.extend(group);
         Ok(())
+    }
+
+    /// A group that no send carries is refused before the kernel is asked, by the name of what it is about.
+    fn make_room(&mut self, group: &Batch) -> Result<(), Error> {
+        let bytes = group.len();
+        if bytes > self.socket.send_limit() {
+            self.socket.force_send_limit(bytes);
+        }
+        let limit = self.socket.send_limit();
+        if bytes <= limit {
+            Ok(())
+        } else {
+            Err(Error::TooLarge { object: group.label(1).to_owned(), bytes, limit })
+        }
     }
 
     fn put_changes(&mut self, changes: &mut Changes) -> Result<(), Error> {

@@ -1,12 +1,13 @@
-//! Finds the frontends because of which the kernel refuses a transaction, sets them aside and commits the rest.
+//! Finds the parts because of which the kernel refuses a transaction, sets them aside and commits the rest.
 //!
-//! A transaction is all or nothing, and the refused message may be about hundreds of elements: so the frontends are
-//! halved until single ones are refused. What belongs to no frontend (the table, its chains, its addresses) goes first:
-//! when that is refused, no frontend is to blame.
+//! A transaction is all or nothing, and the refused message may be about hundreds of elements: so frontends, virtual IPs
+//! and endpoints' addresses are halved until single ones are refused. The table, its chains and subnets go first: when
+//! they are refused, none of those is to blame.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::aside::Part;
 use super::error::Error;
 use super::plane::{Done, Plane};
 use crate::forwarding_table::{ForwardingTable, FrontendKey, TableChanges};
@@ -28,46 +29,47 @@ impl Plane {
         // The refused plan may have been of several transactions.
         let mut state = self.take_over(socket)?;
         let everything = self.without_refused(&Plan::everything(&state, table));
-        let keys: Vec<FrontendKey> = Plan::part(&self.layout, &state, table, &everything).keys().collect();
-        let rest = TableChanges { frontends: BTreeSet::new(), ..everything };
+        let parts = differing(&Plan::part(&self.layout, &state, table, &everything));
+        let rest = TableChanges { facts: everything.facts, ..TableChanges::default() };
         let mut done = Done { read_back: true, ..Done::default() };
         let plan = Plan::part(&self.layout, &state, table, &rest);
         done.add(self.commit(socket, &mut state, plan, stale)?);
-        done.add_all(self.bisect(socket, table, &mut state, halves(keys), stale)?);
+        done.add_all(self.bisect(socket, table, &mut state, halves(parts), stale)?);
         self.remember(state);
         Ok(done)
     }
 
-    /// Commits these parts of the frontends, each as far as it can be halved. Those that can be committed are no longer
+    /// Commits these groups of parts, each as far as it can be halved. Those that can be committed are no longer
     /// set aside, others are.
     pub(super) fn bisect(
         &mut self,
         socket: &mut Socket,
         table: &ForwardingTable,
         state: &mut State,
-        mut parts: Vec<Vec<FrontendKey>>,
+        mut groups: Vec<Vec<Part>>,
         stale: &mut BTreeSet<FrontendKey>,
     ) -> Result<Done, Error> {
         let (mut done, mut refusals) = (Done::default(), 0);
-        while let Some(keys) = parts.pop() {
-            let part = TableChanges { frontends: keys.iter().copied().collect(), ..TableChanges::default() };
+        while let Some(parts) = groups.pop() {
+            let mut touched = TableChanges::default();
+            parts.iter().for_each(|part| part.touch(&mut touched));
             let committed = socket.committed();
-            let plan = Plan::part(&self.layout, state, table, &part);
+            let plan = Plan::part(&self.layout, state, table, &touched);
             match self.commit(socket, state, plan, stale) {
                 Ok(sent) => {
                     done.add(sent);
-                    self.aside.remove(&keys);
+                    self.aside.remove(&parts);
                 }
                 Err(Error::Write { cause, .. }) if cause.is_verdict() => {
                     if socket.committed() != committed {
                         *state = self.take_over(socket)?;
                     }
                     refusals += 1;
-                    if keys.len() > 1 && refusals < REFUSALS {
-                        parts.extend(halves(keys));
+                    if parts.len() > 1 && refusals < REFUSALS {
+                        groups.extend(halves(parts));
                     } else {
                         let now = Instant::now();
-                        keys.iter().for_each(|key| self.aside.put(*key, table, &cause, now));
+                        parts.iter().for_each(|part| self.aside.put(*part, table, &cause, now));
                     }
                 }
                 Err(error) => return Err(error),
@@ -76,16 +78,24 @@ impl Plane {
         Ok(done)
     }
 
-    /// What was touched, but for the frontends that are set aside.
+    /// What was touched, but for what is set aside.
     pub(super) fn without_refused(&self, touched: &TableChanges) -> TableChanges {
         let mut touched = touched.clone();
-        touched.frontends.retain(|key| !self.aside.contains(key));
+        touched.frontends.retain(|key| !self.aside.contains(Part::Frontend(*key)));
+        touched.addresses.retain(|address| !self.aside.contains(Part::Address(*address)));
+        touched.hairpins.retain(|address| !self.aside.contains(Part::Hairpin(*address)));
         touched
     }
 }
 
+/// What a plan changes and that can be set aside: addresses after the frontends that they are of.
+fn differing(plan: &Plan) -> Vec<Part> {
+    let frontends = plan.keys().map(Part::Frontend);
+    frontends.chain(plan.addresses().map(Part::Address)).chain(plan.hairpins().map(Part::Hairpin)).collect()
+}
+
 /// Two halves, the first on top; one of one.
-fn halves(mut keys: Vec<FrontendKey>) -> Vec<Vec<FrontendKey>> {
-    let second = keys.split_off(keys.len() / 2);
-    [second, keys].into_iter().filter(|half| !half.is_empty()).collect()
+fn halves(mut parts: Vec<Part>) -> Vec<Vec<Part>> {
+    let second = parts.split_off(parts.len() / 2);
+    [second, parts].into_iter().filter(|half| !half.is_empty()).collect()
 }

@@ -2,10 +2,11 @@
 //!
 //! nf_tables tells subscribers of every committed transaction, and who made it. What our own sockets do never gets
 //! here. When notifications were lost nobody knows what they said, so that counts as an edit. What to do about one is
-//! the caller's: [`super::Reconciler::verify`], on the thread that syncs.
+//! the caller's: [`super::Reconciler::repair`], on the thread that syncs.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub struct Edit {
     pub process: Option<(String, u32)>,
     /// It goes on and on: another program takes the table for its own.
     pub repeated: bool,
+    /// The thread has the name of the one that opened the monitor: it is most likely another of us.
+    pub alike: bool,
 }
 
 impl fmt::Display for Edit {
@@ -47,10 +50,13 @@ impl fmt::Display for Edit {
             Some((name, id)) => write!(f, "table {TABLE} was changed by {name} (process {id})")?,
             None => write!(f, "table {TABLE} may have been changed by another program")?,
         }
-        if self.repeated {
-            write!(f, ", and not for the first time: is another sluice agent running on this node?")?;
+        match (self.repeated, self.alike) {
+            (true, _) => {
+                write!(f, ", and not for the first time: is another sluice agent running on this node?")
+            }
+            (false, true) => write!(f, ": is another sluice agent running on this node?"),
+            (false, false) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -60,6 +66,8 @@ pub struct Monitor {
     listener: Listener,
     closed: PipeReader,
     edits: VecDeque<Instant>,
+    /// The name of the thread that opened it.
+    name: Option<String>,
 }
 
 /// Ends [`Monitor::wait`] when it is dropped.
@@ -73,7 +81,8 @@ impl Monitor {
     pub(super) fn open(ours: &[u32]) -> Result<(Self, Closer), Error> {
         let listener = Listener::open(GROUP, ours).map_err(Error::Monitor)?;
         let (closed, pipe) = io::pipe().map_err(|cause| Error::Monitor(netlink::Error::pipe(cause)))?;
-        Ok((Self { listener, closed, edits: VecDeque::new() }, Closer { _pipe: pipe }))
+        let name = fs::read_to_string("/proc/thread-self/comm").ok().map(|name| name.trim_end().to_owned());
+        Ok((Self { listener, closed, edits: VecDeque::new(), name }, Closer { _pipe: pipe }))
     }
 
     /// Waits for the next edit; several that come together are one. `None` when closed.
@@ -104,7 +113,8 @@ impl Monitor {
             self.listen(&mut heard)?;
             self.edits.truncate(PATIENCE);
         }
-        Ok(Edit { process: heard.process, repeated })
+        let alike = heard.process.as_ref().is_some_and(|(name, _)| self.name.as_ref() == Some(name));
+        Ok(Edit { process: heard.process, repeated, alike })
     }
 
     /// Takes what is there, and the rest of a transaction of which only the beginning is.
@@ -204,7 +214,7 @@ mod tests {
         assert!(!other.ours && other.process.is_none());
         let ours = heard(&[about("filter"), about("sluice"), end("nft", 6), about("filter"), end("ufw", 7)]);
         assert!(ours.ours && !ours.unfinished);
-        let edit = Edit { process: ours.process, repeated: false };
+        let edit = Edit { process: ours.process, repeated: false, alike: false };
         assert_eq!(edit.to_string(), "table sluice was changed by nft (process 6)");
         assert!(heard(&[about("sluice")]).unfinished);
         assert!(!heard(&[message(NEWGEN, |_| ()), vec![9; 30]]).ours);

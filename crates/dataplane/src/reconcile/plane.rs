@@ -24,6 +24,7 @@ impl Done {
         self.sent.transactions += sent.transactions;
         self.sent.elements += sent.elements;
         self.sent.bytes += sent.bytes;
+        self.sent.longest = self.sent.longest.max(sent.longest);
     }
 
     pub(super) fn add_all(&mut self, later: Self) {
@@ -38,16 +39,18 @@ pub(super) struct Plane {
     pub(super) layout: Layout,
     /// What the kernel holds; `None` until read, and after a failure.
     state: Option<State>,
+    /// All rules are to be written anew, whatever their comments say.
+    doubted: bool,
     /// The kernel has no tables of this family: there is nothing to be done, and nothing more to be said.
     unsupported: bool,
-    /// Frontends that the kernel refuses.
+    /// What the kernel refuses.
     pub(super) aside: Aside,
 }
 
 impl Plane {
     pub(super) fn new(family: &'static Family, owned: bool, late_refusal: bool) -> Self {
         let layout = Layout { owned, late_refusal, ..Layout::plain(family, nftables::TABLE) };
-        Self { layout, state: None, unsupported: false, aside: Aside::default() }
+        Self { layout, state: None, doubted: false, unsupported: false, aside: Aside::default() }
     }
 
     /// Forgets what the kernel holds: the next attempt reads it.
@@ -55,8 +58,14 @@ impl Plane {
         self.state = None;
     }
 
+    /// Somebody changed the table: what a rule does may differ although its comment is the same.
+    pub(super) fn doubt(&mut self) {
+        self.state = None;
+        self.doubted = true;
+    }
+
     /// Brings the kernel to `table`, and notes UDP frontends whose flows may be stale from then on. After an error the
-    /// kernel's state counts as unknown. Frontends that the kernel refuses are no error: they are set aside.
+    /// kernel's state counts as unknown. What the kernel refuses of frontends and addresses is no error: it is set aside.
     pub(super) fn attempt(
         &mut self,
         socket: &mut Socket,
@@ -91,7 +100,7 @@ impl Plane {
             }
             Err(error) => return Err(error),
         }
-        let due = self.aside.due(&changes.frontends, Instant::now());
+        let due = self.aside.due(changes, Instant::now());
         if !due.is_empty() {
             done.add_all(self.bisect(socket, table, &mut state, vec![due], stale)?);
         }
@@ -102,6 +111,7 @@ impl Plane {
     /// What the kernel holds is known again.
     pub(super) fn remember(&mut self, state: State) {
         self.state = Some(state);
+        self.doubted = false;
     }
 
     /// From what the kernel holds to `table`, without the frontends that are set aside.
@@ -133,12 +143,13 @@ impl Plane {
     /// Reads what is there, and becomes the owner of a table that a previous process left.
     pub(super) fn take_over(&self, socket: &mut Socket) -> Result<State, Error> {
         let family = self.layout.family;
-        nftables::take_over(socket, &self.layout).map_err(|cause| match cause.errno() {
+        let state = nftables::take_over(socket, &self.layout).map_err(|cause| match cause.errno() {
             Some(libc::EPERM | libc::EOPNOTSUPP) if self.layout.owned => {
                 Error::Owned { family: family.name(), cause }
             }
             _ => Error::Read { family: family.name(), cause },
-        })
+        });
+        state.map(|state| if self.doubted { state.doubting_rules() } else { state })
     }
 
     fn carry_out(&self, socket: &mut Socket, plan: &Plan) -> Result<Sent, Error> {

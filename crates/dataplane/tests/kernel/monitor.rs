@@ -3,9 +3,9 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use dataplane::reconcile::{Closer, Edit, Reconciler, dump};
+use dataplane::reconcile::{Closer, Edit, Reconciler, Synced, dump};
 
-use crate::namespace::isolated;
+use crate::namespace::{isolated, output};
 use crate::objects::Proxy;
 use crate::restart::nft;
 
@@ -44,13 +44,39 @@ pub(crate) fn edits_by_others_are_noticed_and_repaired() {
             assert!(nft(edit), "{edit}");
             let heard = edits.recv_timeout(Duration::from_secs(2)).expect(edit);
             assert_eq!(heard.process.as_ref().map(|(name, _)| name.as_str()), Some("nft"), "{edit}");
-            assert_eq!(proxy.reconciler.verify(&proxy.table).unwrap().transactions, 1, "{edit}");
+            assert!(!heard.alike, "{heard}");
+            assert_eq!(proxy.reconciler.repair(&proxy.table).unwrap().transactions, 1, "{edit}");
             assert!(start.elapsed() < Duration::from_secs(2), "{:?} for {edit}", start.elapsed());
             assert_eq!(dump().unwrap(), proxy.table.lines(), "{edit}");
         }
         drop(closer);
         let end = edits.recv_timeout(Duration::from_secs(2)).unwrap_err();
         assert_eq!(end, std::sync::mpsc::RecvTimeoutError::Disconnected, "the thread has ended");
+    });
+}
+
+/// What a rule does is not read back: a repair writes all of them anew.
+pub(crate) fn an_edit_that_keeps_the_comments_is_repaired() {
+    isolated("monitor::an_edit_that_keeps_the_comments_is_repaired", || {
+        let mut proxy = unowned();
+        let (edits, _closer) = listen(&proxy);
+        proxy.sync();
+        let chain = |name: &str| output("nft", &["list", "chain", "ip", "sluice", name]).unwrap();
+        for (name, comments) in [
+            ("n3", ["one of 3", "this number has just gone: the first"]),
+            ("nat-prerouting", ["a service port", "no port of this service"]),
+        ] {
+            let before = chain(name);
+            let rules =
+                comments.map(|comment| format!("add rule ip sluice {name} accept comment \"{comment}\""));
+            assert!(nft(&format!("flush chain ip sluice {name}; {}; {}", rules[0], rules[1])));
+            assert_ne!(chain(name), before);
+            assert_eq!(dump().unwrap(), proxy.table.lines(), "it looks the same");
+            edits.recv_timeout(Duration::from_secs(2)).unwrap();
+            assert_eq!(proxy.reconciler.repair(&proxy.table).unwrap().transactions, 1);
+            assert_eq!(chain(name), before);
+            assert_eq!(proxy.reconciler.verify(&proxy.table).unwrap(), Synced::default());
+        }
     });
 }
 
@@ -85,10 +111,10 @@ pub(crate) fn a_rival_is_called_one_and_does_not_keep_us_busy() {
         loop {
             rival.verify(&empty).unwrap();
             let heard = edits.recv_timeout(Duration::from_secs(3)).unwrap();
-            proxy.reconciler.verify(&proxy.table).unwrap();
+            proxy.reconciler.repair(&proxy.table).unwrap();
+            assert!(heard.to_string().contains("another sluice agent"), "told at once: {heard}");
             answers += 1;
             if heard.repeated && start.elapsed() > Duration::from_secs(3) {
-                assert!(heard.to_string().contains("another sluice agent"), "{heard}");
                 break;
             }
         }

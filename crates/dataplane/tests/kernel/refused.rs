@@ -149,6 +149,50 @@ pub(crate) fn a_bad_change_keeps_what_was_there() {
     });
 }
 
+/// A kernel that refuses an address as a member of sets, whatever else it takes of it.
+#[derive(Debug)]
+struct RefusingMember(IpAddr);
+
+impl Faults for RefusingMember {
+    fn strike(&mut self, _: Call) -> Option<i32> {
+        None
+    }
+
+    fn refuse(&mut self, object: &str, message: &[u8]) -> Option<i32> {
+        let IpAddr::V4(address) = self.0 else { return None };
+        let of_members = object.ends_with(" of service-ips") || object.ends_with(" of hairpins");
+        let found = message.windows(4).any(|window| window == address.octets());
+        (of_members && found).then_some(libc::EINVAL)
+    }
+}
+
+pub(crate) fn one_bad_member_of_a_set_blocks_no_other() {
+    isolated("refused::one_bad_member_of_a_set_blocks_no_other", || {
+        for (member, said) in [
+            ("10.96.1.77", "the address 10.96.1.77 of default/service-77 cannot be programmed"),
+            ("10.244.1.2", "the endpoint 10.244.1.2 of default/service-"),
+        ] {
+            let mut proxy = Proxy::open();
+            fill(&mut proxy);
+            proxy.reconciler.set_faults(Some(Box::new(RefusingMember(member.parse().unwrap()))));
+            proxy.sync();
+            let refused: Vec<String> = proxy.reconciler.unprogrammed().map(ToString::to_string).collect();
+            assert_eq!(refused.len(), 1, "{refused:?}");
+            assert!(refused[0].contains(said), "{refused:?}");
+            let held: BTreeSet<String> = dump().unwrap().into_iter().collect();
+            let missing: Vec<String> =
+                proxy.table.lines().into_iter().filter(|line| !held.contains(line)).collect();
+            assert!(missing.len() <= 1, "{missing:?}");
+            proxy.endpoints("service-5", &["10.244.2.9"]);
+            proxy.sync();
+            proxy.reconciler.set_faults(None);
+            wait_until_programmed(&mut proxy);
+            drop(proxy);
+            assert!(dataplane::nftables::cleanup().unwrap());
+        }
+    });
+}
+
 pub(crate) fn many_bad_services_end_in_time() {
     isolated("refused::many_bad_services_end_in_time", || {
         let mut proxy = Proxy::open();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use dataplane::conntrack::{Conntrack, Filter, Sweep, Sweeper, Swept};
 use dataplane::forwarding_table::{ForwardingTable, FrontendKey, Kind, NodeFacts, TableChanges, Target};
-use dataplane::reconcile::{self, Closer, Reconciler, Synced};
+use dataplane::reconcile::{self, Closer, Part, Reconciler, Synced};
 use services::Snapshot;
 use tokio::sync::watch;
 use tracing::{debug, info};
@@ -43,7 +43,7 @@ impl Plane {
     pub(crate) fn repair(&mut self) -> Result<Synced, reconcile::Error> {
         match self.reconciler.counters().syncs {
             0 => Ok(Synced::default()),
-            _ => self.reconciler.verify(&self.table),
+            _ => self.reconciler.repair(&self.table),
         }
     }
 
@@ -117,7 +117,7 @@ pub(crate) struct Proxy {
     /// When a frontend that the kernel refused is to be tried again.
     retry_in: Option<Duration>,
     /// Those of which was told.
-    refused: HashSet<FrontendKey>,
+    refused: HashSet<Part>,
     /// Cuts UDP flows to endpoints that left, on a thread of its own: that must never delay a transaction.
     sweeper: Arc<Sweeper>,
     /// Ends the thread that repairs what others change, where they can.
@@ -267,11 +267,11 @@ impl Proxy {
 }
 
 /// Makes an Event of each frontend that the kernel refuses, once until it is taken.
-fn tell_refused(told: &mut HashSet<FrontendKey>, reconciler: &Reconciler, observed: &Observed) {
-    let refused: HashSet<FrontendKey> = reconciler.unprogrammed().map(|refused| refused.key).collect();
-    told.retain(|key| refused.contains(key));
+fn tell_refused(told: &mut HashSet<Part>, reconciler: &Reconciler, observed: &Observed) {
+    let refused: HashSet<Part> = reconciler.unprogrammed().map(|refused| refused.part).collect();
+    told.retain(|part| refused.contains(part));
     for unprogrammed in reconciler.unprogrammed() {
-        if let (true, Some(service)) = (told.insert(unprogrammed.key), &unprogrammed.service) {
+        if let (true, Some(service)) = (told.insert(unprogrammed.part), &unprogrammed.service) {
             observed.reports.leave(Report {
                 service: service.clone(),
                 reason: "FailedToProgram",

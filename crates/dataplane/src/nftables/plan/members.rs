@@ -41,6 +41,10 @@ impl<T: Copy + Eq + Hash + Ord> Members<T> {
         members
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = T> {
+        self.added.iter().chain(&self.removed).copied()
+    }
+
     fn apply(self, set: &mut HashSet<T>) {
         for member in self.removed {
             set.remove(&member);
