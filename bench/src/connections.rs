@@ -1,11 +1,11 @@
 //! Connections through a service's address against direct ones, from a pod to a pod on another node: how many new ones
-//! a second, how long the handshake takes, how much one carries.
+//! a second, handshakes alone and whole lives, how long the handshake takes, how much one carries.
 //!
 //! Both are tracked by the client's node and pass the same rules' hooks; the service's address adds the translation.
 //! Direct connections go to another port of the same server: on the same one, the two would share reply tuples.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -43,31 +43,39 @@ pub(crate) fn run() -> Result<()> {
     for port in PORTS {
         serve(&server, port)?;
     }
-    let (mut rates, mut latencies, mut long) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rates, mut whole, mut latencies, mut long) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for size in SERVICES {
         let _reconciler = program(&cluster, size, &server)?;
         let rounds = rounds(&client, &server, CONNECT)?;
         rates.push(rate_row(size, &rounds));
         latencies.push(latency_row(size, &rounds));
+        whole.push(rate_row(size, &self::rounds(&client, &server, LIVE)?));
         let rounds = self::rounds(&client, &server, CARRY)?;
         long.push(throughput_row(size, &rounds));
     }
-    println!("New TCP connections a second, one client, medians of {ROUNDS} rounds of {CONNECTIONS}:\n");
-    print_table(&["services", "direct", "through the service's address", "ratio, round by round"], &rates);
+    let head = ["services", "direct", "through the service's address", "ratio, round by round"];
+    println!("Handshakes a second, one client, medians of {ROUNDS} rounds of {CONNECTIONS}:\n");
+    print_table(&head, &rates);
+    println!("\nWhole connections a second: handshake, a byte each way, closed by both sides:\n");
+    print_table(&head, &whole);
     println!("\nThe handshake of each of them:\n");
     print_table(&["services", "direct p50", "p99", "through the service's address p50", "p99"], &latencies);
     println!("\nOne long connection, Gbit/s, medians of {LONG_ROUNDS} rounds of {} MiB:\n", LONG_BYTES >> 20);
-    print_table(&["services", "direct", "through the service's address", "ratio, round by round"], &long);
+    print_table(&head, &long);
     Ok(())
 }
 
-/// Reads what comes until the client hangs up, until the process ends.
+/// Sends the first byte back and reads what else comes until the client hangs up, until the process ends.
 fn serve(server: &Pod, port: u16) -> Result<()> {
     let address = SocketAddr::new(server.address(), port);
     let listener = server.run(move || TcpListener::bind(address))?.context("the server's socket")?;
     std::thread::spawn(move || {
         let mut block = vec![0; BLOCK];
         for mut stream in listener.incoming().flatten() {
+            let answered = stream.read(&mut block[..1]).is_ok_and(|length| length > 0);
+            if !answered || stream.write_all(&block[..1]).is_err() {
+                continue;
+            }
             while stream.read(&mut block).is_ok_and(|length| length > 0) {}
         }
     });
@@ -104,6 +112,7 @@ struct Work {
 }
 
 const CONNECT: Work = Work { rounds: ROUNDS, run: connect };
+const LIVE: Work = Work { rounds: ROUNDS, run: live };
 const CARRY: Work = Work { rounds: LONG_ROUNDS, run: carry };
 
 /// A round's samples, direct and through the service's address.
@@ -157,6 +166,23 @@ fn connect(to: SocketAddr) -> io::Result<Vec<Duration>> {
         Ok(duration)
     };
     (0..CONNECTIONS).map(open).collect()
+}
+
+/// The whole of connections one after the other. The client closes first, so the waiting time is its.
+fn live(to: SocketAddr) -> io::Result<Vec<Duration>> {
+    let live = || {
+        let mut stream = TcpStream::connect(to)?;
+        let mut byte = [1];
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        stream.shutdown(Shutdown::Write)?;
+        stream.read(&mut byte).map(drop)
+    };
+    let timed = |_| {
+        let (lived, duration) = time(live);
+        lived.map(|()| duration)
+    };
+    (0..CONNECTIONS).map(timed).collect()
 }
 
 /// Sends much through one connection.

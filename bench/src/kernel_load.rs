@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dataplane::forwarding_table::{ForwardingTable, NodeFacts};
 use dataplane::nftables::cleanup;
-use dataplane::reconcile::Reconciler;
+use dataplane::reconcile::{Reconciler, Synced};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use services::{Model, ServiceName};
@@ -21,6 +21,39 @@ const LOADS: usize = 3;
 /// Changes of each kind.
 const CHANGES: u32 = 200;
 
+/// What the process holds of its own, in kB, after each step of a cold load.
+pub(crate) fn memory(size: u32, endpoints: u32) -> Result<()> {
+    namespace::enter()?;
+    let mut node = Node::open()?;
+    let mut steps = vec![("at the start", own_kb()?)];
+    for number in 0..size {
+        node.model.apply_service(&service(number))?;
+        node.model.apply_slice(&slice(number, endpoints, 0))?;
+    }
+    steps.push(("model", own_kb()?));
+    let changes = node.model.take_changes();
+    let touched = node.table.update(&node.model.snapshot(), &changes);
+    drop(changes);
+    steps.push(("forwarding table", own_kb()?));
+    node.reconciler.sync(&node.table, &touched)?;
+    steps.push(("kernel", own_kb()?));
+    drop(touched);
+    steps.push(("changes freed", own_kb()?));
+    let rows: Vec<Vec<String>> = steps
+        .windows(2)
+        .map(|pair| vec![pair[1].0.to_owned(), format!("{:.1} MB", (pair[1].1 - pair[0].1) as f64 / 1000.0)])
+        .collect();
+    println!("Growth of the process's own memory, {size} × {endpoints}:\n");
+    print_table(&["after", "grown by"], &rows);
+    Ok(())
+}
+
+fn own_kb() -> Result<i64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no such field")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 /// Loads each size several times, then changes the loaded table, and prints both.
 pub(crate) fn run() -> Result<()> {
     namespace::enter()?;
@@ -32,7 +65,7 @@ pub(crate) fn run() -> Result<()> {
     }
     println!("Cold load, medians of {LOADS}:\n");
     print_table(
-        &["services × endpoints", "model and table", "kernel", "together", "transactions", "sent"],
+        &["services × endpoints", "model and table", "kernel", "together", "transactions", "longest", "sent"],
         &loads,
     );
     println!(
@@ -75,6 +108,7 @@ fn load_row(title: String, samples: &[Load]) -> Vec<String> {
         column(|load| load.kernel),
         column(|load| load.table + load.kernel),
         samples[0].transactions.to_string(),
+        column(|load| load.longest),
         format!("{:.1} MB", samples[0].bytes as f64 / 1e6),
     ]
 }
@@ -83,6 +117,7 @@ struct Load {
     table: Duration,
     kernel: Duration,
     transactions: u32,
+    longest: Duration,
     bytes: usize,
 }
 
@@ -112,7 +147,8 @@ impl Node {
         let touched = touched?;
         let (synced, kernel) = time(|| self.reconciler.sync(&self.table, &touched));
         let synced = synced?;
-        Ok(Load { table, kernel, transactions: synced.transactions, bytes: synced.bytes })
+        let Synced { transactions, longest, bytes, .. } = synced;
+        Ok(Load { table, kernel, transactions, longest, bytes })
     }
 
     fn change_row(&mut self, title: String, size: u32, endpoints: u32) -> Result<Vec<String>> {

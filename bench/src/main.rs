@@ -24,7 +24,7 @@ const BENCHES: &[(&str, &str)] = &[
         "lab",
         "the program as a whole: start, idle cost, size, requests through a service's address; [--sluice PATH]",
     ),
-    ("kernel-load", "1,000 to 50,000 services × 5 endpoints into nftables, and one more change"),
+    ("kernel-load", "1,000 to 50,000 services × 5 endpoints into nftables, and one more change; [memory]"),
     (
         "dns",
         "the DNS server against a bare echo and other servers; [load|latency|answer|memory|objects] [--sizes 100,10000] …",
@@ -43,6 +43,7 @@ fn main() -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("lab") => lab::run(rest),
         Some(lab::CLIENT) => lab::run_client(rest),
+        Some("kernel-load") if rest == ["memory"] => kernel_load::memory(10_000, 2),
         Some("kernel-load") => kernel_load::run(),
         Some("dns") => dns::run(rest),
         Some("connections") => connections::run(),
