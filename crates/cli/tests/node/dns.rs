@@ -46,9 +46,15 @@ pub(crate) fn kubeadms_corefile_serves_with_coredns_flags() {
             "coredns_dns_requests_total{server=\"dns://:53\",zone=\".\",view=\"\",proto=\"udp\",family=\"1\",type=\"A\"} 4\n",
             "coredns_dns_responses_total{server=\"dns://:53\",zone=\".\",view=\"\",rcode=\"NXDOMAIN\",plugin=\"kubernetes\"} 1\n",
             "coredns_cache_requests_total{server=\"dns://:53\",zones=\".\",view=\"\"} 1\n",
+            "coredns_reload_version_info{hash=\"sha512\",value=\"",
+            "coredns_health_request_failures_total 0\n",
         ] {
             assert!(metrics.contains(start), "{start}\n{metrics}");
         }
+        eventually("its own health is measured", || {
+            let metrics = get(&format!("{ADDRESS}:9153"), "/metrics").unwrap().body;
+            metrics.contains("coredns_health_request_duration_seconds_count")
+        });
         assert!(program.log().contains("[ERROR] plugin/errors: 2 example.com. A: "), "{}", program.log());
         assert_eq!(std::fs::read_to_string(&pidfile).unwrap().trim(), program.id().to_string());
         let stopping = Instant::now();
@@ -152,9 +158,57 @@ pub(crate) fn the_agent_follows_the_config_map() {
             program.log().contains("kube-system/coredns/Corefile:10:12: found \"thirteen\"")
         });
         assert_eq!(lifetime(), Some(13));
+        let event = || {
+            let events = ["get", "events", "-n", "kube-system", "-o", "jsonpath={.items[*].message}"];
+            node.cluster.sluice(&events).out
+        };
+        eventually("an Event says so on the ConfigMap", || {
+            event().contains("kube-system/coredns/Corefile:10:12: found \"thirteen\"")
+        });
+        put_config_map(node, &kubeadm().replace("pods insecure", "pods insecure\n       labels a=b"));
+        eventually("and of the next mistake in its own words", || {
+            event().contains("start the program again")
+        });
+        eventually("what a running agent cannot change is told", || {
+            program.log().contains("start the program again")
+        });
+        assert_eq!(lifetime(), Some(13));
+        node.cluster.sluice(&["delete", "configmap", "coredns", "-n", "kube-system"]);
+        eventually("without it kubeadm's serves", || lifetime() == Some(30));
         assert_eq!(get("127.0.0.1:8080", "/health").unwrap().status, 200);
         assert!(get(&format!("{ADDRESS}:9153"), "/metrics").is_none(), "a node's metrics are for itself");
         assert!(get("127.0.0.1:9153", "/metrics").unwrap().body.contains("coredns_dns_requests_total"));
+    });
+}
+
+pub(crate) fn who_asks_what_can_be_watched() {
+    alone(|node| {
+        node.apply(SERVICE);
+        let file = node.cluster.file("Corefile", &kubeadm());
+        let _program = Program::start(node, &["dns", "-conf", &file]);
+        eventually("it is ready", || ready("127.0.0.1:8181") == Some(200));
+        ask("127.0.0.1:53", WEB);
+        let asking = std::thread::spawn(|| {
+            for _ in 0..40 {
+                ask("127.0.0.1:53", WEB);
+                ask("127.0.0.1:53", "no.default.svc.cluster.local");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let top = |words: &[&str]| run(node, &[&["dns", "top", "--once", "--interval=1"], words].concat());
+        let text = top(&[]);
+        assert!(text.code == 0 && text.out.starts_with("DNS of this machine: "), "{text:?}");
+        let line = text.out.lines().find(|line| line.starts_with("no.default.svc.cluster.local. ")).unwrap();
+        let numbers: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(numbers[1], numbers[3], "each was NXDOMAIN: {line}");
+        let json: serde_json::Value = serde_json::from_str(&top(&["-o", "json", "--most=1"]).out).unwrap();
+        assert_eq!(json["names"].as_array().unwrap().len(), 1, "{json}");
+        assert_eq!(json["clients"][0]["name"], "127.0.0.1", "{json}");
+        assert!(
+            json["rcodes"]["NOERROR"].as_u64().unwrap() > 0 && json["plugins"]["kubernetes"].is_u64(),
+            "{json}"
+        );
+        asking.join().unwrap();
     });
 }
 

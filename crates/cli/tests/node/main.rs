@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         dns::what_is_not_served_is_refused_by_name,
         dns::pods_are_verified_and_objects_selected,
         dns::the_agent_follows_the_config_map,
+        dns::who_asks_what_can_be_watched,
         deployed::the_agent_may_do_what_it_does,
         deployed::the_proxy_may_do_what_it_does,
         deployed::dns_may_do_what_it_does_as_coredns,

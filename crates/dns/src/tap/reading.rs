@@ -66,20 +66,20 @@ impl Reading {
             clients: clients.map(|(client, sums)| Busy::of(client.to_string(), sums)).collect(),
         }
     }
+}
 
-    /// A duration that this part of the queries (0.5: half of them) did not exceed, to the next power of two; `None` without
-    /// queries.
-    #[must_use]
-    pub fn quantile(&self, part: f64) -> Option<Duration> {
-        let total: u64 = self.durations.iter().sum();
-        let wanted = ((total as f64 * part).ceil() as u64).max(1);
-        let mut below = 0;
-        let reached = self.durations.iter().position(|count| {
-            below += count;
-            below >= wanted
-        });
-        reached.filter(|_| total > 0).map(|bucket| Duration::from_micros(1 << bucket.min(BUCKETS)))
-    }
+/// A duration that this part of the queries (0.5: half of them) did not exceed, to the next power of two; `None` without queries.
+/// `durations` are as in [`Reading::durations`].
+#[must_use]
+pub fn quantile(durations: &[u64], part: f64) -> Option<Duration> {
+    let total: u64 = durations.iter().sum();
+    let wanted = ((total as f64 * part).ceil() as u64).max(1);
+    let mut below = 0;
+    let reached = durations.iter().position(|count| {
+        below += count;
+        below >= wanted
+    });
+    reached.filter(|_| total > 0).map(|bucket| Duration::from_micros(1 << bucket.min(BUCKETS)))
 }
 
 fn micros(time: Duration) -> u64 {

@@ -167,7 +167,7 @@ impl DnsFlags {
         let text = made_corefile(&self.dns_domain, DNS_PORT, None);
         Ok(DnsConfig {
             corefile: CorefileSource {
-                place: Place::ConfigMap(text),
+                place: Place::ConfigMap { default: text, resolver: None, must_be_good: true },
                 skip_unsupported: self.skip_unsupported,
             },
             local_address: Some(local),

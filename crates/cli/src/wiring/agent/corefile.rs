@@ -2,28 +2,23 @@
 //!
 //! A Corefile that cannot be used is told with its place. At the start that ends the program; later the old one stays.
 
-use std::io;
-use std::path::PathBuf;
+mod config_map;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use dns::corefile::{self, Config, ServerBlock, Sources, System};
-use futures::StreamExt;
+use anyhow::{Context, bail, ensure};
+use dns::corefile::{self, Config, ServerBlock, Sources, System, To};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client};
+use kube::Client;
 use tracing::{error, info, warn};
 
 use super::endpoints;
+use super::feed::Selection;
 use super::names::Dns;
-
-/// kubeadm's name for it.
-const CONFIG_MAP: &str = "coredns";
-const NAMESPACE: &str = "kube-system";
-/// The key of the ConfigMap.
-const KEY: &str = "Corefile";
+use config_map::Herald;
 
 /// A Corefile and what to do with what is not served.
 #[derive(Clone, Debug)]
@@ -41,14 +36,24 @@ pub(crate) enum Place {
     Made(String),
     /// A file, and the port of keys without one.
     File(PathBuf, u16),
-    /// The ConfigMap, and what serves without one.
-    ConfigMap(String),
+    /// The ConfigMap kube-system/coredns.
+    ConfigMap {
+        /// What serves without one.
+        default: String,
+        /// Where names outside are asked for when it says `/etc/resolv.conf`: a node of the cluster on this machine does not
+        /// reach what the host's file names.
+        resolver: Option<SocketAddr>,
+        /// One that is of no use at the start ends the program; else the default serves until it is mended.
+        must_be_good: bool,
+    },
 }
 
 /// A Corefile that was read, in both forms: the one tells whether it has changed, the other is put to work.
 pub(crate) struct Loaded {
     pub(crate) tree: Vec<ServerBlock>,
     pub(crate) config: Config,
+    /// SHA-512 of the text, in hexadecimal.
+    pub(crate) hash: String,
 }
 
 impl CorefileSource {
@@ -57,30 +62,42 @@ impl CorefileSource {
         match &self.place {
             Place::Made(text) => self.read(text, "Corefile", dns_port(), &System),
             Place::File(file, port) => self.read_file(file, *port),
-            Place::ConfigMap(default) => match read_config_map(client).await {
-                Some(map) => self.read_map(&map),
-                None => {
-                    let mut loaded = self.read(default, "Corefile", dns_port(), &System)?;
-                    // Nobody asked for these: a node's ports are left to its programs.
-                    for block in &mut loaded.config.blocks {
-                        (block.health, block.ready, block.prometheus) = (None, None, None);
-                    }
-                    Ok(loaded)
-                }
+            Place::ConfigMap { must_be_good, .. } => match config_map::read(client).await {
+                Some(map) => match self.read_map(&map) {
+                    // It is read again, and told of, as soon as it is followed.
+                    Err(_) if !must_be_good => self.read_default(),
+                    loaded => loaded,
+                },
+                None => self.read_default(),
             },
         }
     }
 
-    fn read_file(&self, file: &std::path::Path, port: u16) -> anyhow::Result<Loaded> {
+    /// What serves without a ConfigMap.
+    fn read_default(&self) -> anyhow::Result<Loaded> {
+        let Place::ConfigMap { default, .. } = &self.place else { bail!("there is no default") };
+        let mut loaded = self.read(default, "Corefile", dns_port(), &System)?;
+        // Nobody asked for these: a node's ports are left to its programs.
+        for block in &mut loaded.config.blocks {
+            (block.health, block.ready, block.prometheus) = (None, None, None);
+        }
+        Ok(loaded)
+    }
+
+    fn read_file(&self, file: &Path, port: u16) -> anyhow::Result<Loaded> {
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         self.read(&text, &file.display().to_string(), port, &System)
     }
 
     fn read_map(&self, map: &ConfigMap) -> anyhow::Result<Loaded> {
-        let keys = map.data.clone().unwrap_or_default();
-        let text =
-            keys.get(KEY).with_context(|| format!("{NAMESPACE}/{CONFIG_MAP} has no key {KEY}"))?.clone();
-        self.read(&text, &format!("{NAMESPACE}/{CONFIG_MAP}/{KEY}"), dns_port(), &Keys(keys))
+        let (text, name, keys) = config_map::text(map)?;
+        let mut loaded = self.read(&text, &name, dns_port(), &keys)?;
+        if let Place::ConfigMap { resolver: Some(resolver), .. } = self.place {
+            for forward in loaded.config.blocks.iter_mut().flat_map(|block| &mut block.forward) {
+                forward.to.iter_mut().filter(|to| is_hosts_file(to)).for_each(|to| *to = To::Dns(resolver));
+            }
+        }
+        Ok(loaded)
     }
 
     fn read(&self, text: &str, file: &str, port: u16, sources: &dyn Sources) -> anyhow::Result<Loaded> {
@@ -92,29 +109,33 @@ impl CorefileSource {
         if let (Some(first), false) = (config.unsupported.first(), self.skip_unsupported) {
             bail!("{first}; --skip-unsupported goes on without what is not served");
         }
-        Ok(Loaded { tree, config })
+        Ok(Loaded { tree, config, hash: sha512(text) })
     }
 
-    /// Puts every change to work, until the program ends. `known` is what is at work.
-    pub(crate) async fn follow(self, client: Option<Client>, dns: Arc<Dns>, known: Vec<ServerBlock>) {
-        match &self.place {
-            Place::Made(_) => {}
-            Place::File(..) => self.follow_file(&dns, known).await,
-            Place::ConfigMap(_) => {
-                if let Some(client) = client {
-                    self.follow_map(client, &dns, known).await;
-                }
-            }
+    /// Puts every change to work, until the program ends. `known` is what is at work, `node` is for Events.
+    pub(crate) async fn follow(
+        self,
+        client: Option<Client>,
+        dns: Arc<Dns>,
+        known: Vec<ServerBlock>,
+        node: String,
+    ) {
+        let selection = dns.with(|instance| Selection::of(instance.config()));
+        let mut follower = Follower { dns: &dns, node: &node, known, selection };
+        match (&self.place, client) {
+            (Place::File(..), _) => self.follow_file(&mut follower).await,
+            (Place::ConfigMap { .. }, Some(client)) => self.follow_map(client, &mut follower).await,
+            (Place::Made(_) | Place::ConfigMap { .. }, _) => {}
         }
     }
 
     /// Looks at the file as often as `reload` says; without `reload`, at SIGUSR1 alone, as CoreDNS.
-    async fn follow_file(&self, dns: &Dns, mut known: Vec<ServerBlock>) {
+    async fn follow_file(&self, follower: &mut Follower<'_>) {
         use tokio::signal::unix::{SignalKind, signal};
         let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return };
         let mut told = String::new();
         loop {
-            match dns.reload_pause() {
+            match follower.dns.reload_pause() {
                 Some(pause) => {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -124,54 +145,91 @@ impl CorefileSource {
                 None => drop(asked.recv().await),
             }
             // Reading again is cheap, and sees imported files that have changed.
-            match self.load(None).await {
+            let loaded = match self.load(None).await {
                 Ok(loaded) => {
                     told.clear();
-                    take_up(dns, &mut known, loaded);
+                    loaded
                 }
                 // The same mistake is told once.
                 Err(error) => {
                     let text = format!("{error:#}");
                     if text != told {
-                        dns.reload_failed(&error);
+                        follower.dns.reload_failed(&error);
                         told = text;
                     }
+                    continue;
                 }
+            };
+            if let Err(error) = follower.take_up(loaded) {
+                follower.dns.reload_failed(&error);
             }
         }
     }
 
-    async fn follow_map(&self, client: Client, dns: &Dns, mut known: Vec<ServerBlock>) {
-        let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
-        let only = watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}"));
-        let mut maps = watcher(api, only).default_backoff().applied_objects().boxed();
-        while let Some(event) = maps.next().await {
-            let Ok(map) = event else { continue };
-            match self.read_map(&map) {
-                Ok(loaded) => take_up(dns, &mut known, loaded),
-                Err(error) => dns.reload_failed(&error),
+    /// Every change of the ConfigMap; one that is of no use is told by an Event too. When it goes, the default serves.
+    async fn follow_map(&self, client: Client, follower: &mut Follower<'_>) {
+        let herald = Herald::new(&client, follower.node);
+        let mut watch = config_map::Watch::start(&client);
+        while let Some(map) = watch.next().await {
+            let loaded = match &map {
+                Some(map) => self.read_map(map),
+                None => self.read_default(),
+            };
+            if let (Err(error), Some(map)) = (loaded.and_then(|loaded| follower.take_up(loaded)), &map) {
+                follower.dns.reload_failed(&error);
+                herald.refused(map, &error).await;
             }
         }
     }
 }
 
-/// Reloads when the Corefile differs from the one at work.
-fn take_up(dns: &Dns, known: &mut Vec<ServerBlock>, loaded: Loaded) {
-    if *known == loaded.tree {
-        return;
-    }
-    // One that fails is not tried again until it changes.
-    known.clone_from(&loaded.tree);
-    if dns.with(|instance| endpoints::places(instance.config())) != endpoints::places(&loaded.config) {
-        warn!("health, ready and prometheus stay where they are until the program starts again");
-    }
-    match dns.reload(loaded.config) {
-        Ok(()) => info!("the Corefile has changed and is at work"),
-        Err(error) => dns.reload_failed(&error),
+/// What follows a Corefile.
+struct Follower<'f> {
+    dns: &'f Dns,
+    /// The node's name, for Events.
+    node: &'f str,
+    /// What is at work, or was tried last.
+    known: Vec<ServerBlock>,
+    /// Which objects are watched, from the start to the end of the program.
+    selection: Selection,
+}
+
+impl Follower<'_> {
+    /// Reloads when the Corefile differs from the one at work.
+    ///
+    /// # Errors
+    /// When it cannot be put to work; the old one stays, and this one is not tried again until it changes.
+    fn take_up(&mut self, loaded: Loaded) -> anyhow::Result<()> {
+        if self.known == loaded.tree {
+            return Ok(());
+        }
+        self.known.clone_from(&loaded.tree);
+        ensure!(
+            self.selection.covers(&Selection::of(&loaded.config)),
+            "labels, namespace_labels, noendpoints and pods verified of the kubernetes plugin cannot be changed while it runs: \
+             start the program again"
+        );
+        if self.dns.with(|instance| endpoints::places(instance.config())) != endpoints::places(&loaded.config)
+        {
+            warn!("health, ready and prometheus stay where they are until the program starts again");
+        }
+        self.dns.reload(loaded.config)?;
+        self.dns.at_work(&loaded.hash);
+        info!("the Corefile has changed and is at work");
+        Ok(())
     }
 }
 
 impl Dns {
+    /// Tells which Corefile is at work, when it is one that is followed.
+    pub(crate) fn at_work(&self, hash: &str) {
+        const INFO: &str = "coredns_reload_version_info";
+        self.metrics.clear(INFO);
+        if self.with(|instance| instance.config().blocks.iter().any(|block| block.reload.is_some())) {
+            self.metrics.set(INFO, &[("hash", "sha512"), ("value", hash)], 1);
+        }
+    }
+
     fn reload_failed(&self, error: &anyhow::Error) {
         error!("the Corefile is of no use, the old one stays: {error:#}");
         self.metrics.add("coredns_reload_failed_total", &[], 1);
@@ -186,35 +244,16 @@ impl Dns {
     }
 }
 
+/// The hash of a text, in hexadecimal.
+fn sha512(text: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA512, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_hosts_file(to: &To) -> bool {
+    matches!(to, To::File(file) if file == Path::new("/etc/resolv.conf"))
+}
+
 fn dns_port() -> u16 {
     super::DNS_PORT
-}
-
-/// The ConfigMap; `None` when there is none, or it may not be read.
-async fn read_config_map(client: Option<&Client>) -> Option<ConfigMap> {
-    let api: Api<ConfigMap> = Api::namespaced(client?.clone(), NAMESPACE);
-    match api.get_opt(CONFIG_MAP).await {
-        Ok(map) => map.filter(|map| map.data.as_ref().is_some_and(|keys| keys.contains_key(KEY))),
-        Err(error) => {
-            warn!("the ConfigMap {NAMESPACE}/{CONFIG_MAP} is not read, kubeadm's Corefile serves: {error}");
-            None
-        }
-    }
-}
-
-/// The keys of a ConfigMap, which are files in the folder where CoreDNS has it mounted.
-struct Keys(std::collections::BTreeMap<String, String>);
-
-impl Sources for Keys {
-    fn variable(&self, name: &str) -> Option<String> {
-        System.variable(name)
-    }
-
-    fn files(&self, pattern: &str, importer: &str) -> io::Result<Vec<(String, String)>> {
-        let name = pattern.rsplit('/').next().unwrap_or_default();
-        let keys = self.0.iter().filter(|(key, _)| corefile::matches(name, key));
-        let files: Vec<_> = keys.map(|(key, text)| (key.clone(), text.clone())).collect();
-        // A ConfigMap of its own that is mounted beside it is no part of this one.
-        if files.is_empty() { System.files(pattern, importer) } else { Ok(files) }
-    }
 }

@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use dns::corefile::Config;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::StatusCode;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::http::{Response, Routes, response, serve, text};
 use super::metrics::CONTENT_TYPE;
 use super::names::Dns;
+
+/// Between two questions about our own health, and for the answer to one, as CoreDNS.
+const PROBE_PAUSE: Duration = Duration::from_secs(1);
+const PROBE_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +58,19 @@ pub(crate) async fn start(
     config: &Config,
     dns: &Arc<Dns>,
     exposure: Exposure,
-) -> anyhow::Result<Vec<impl Future<Output = ()> + Send + 'static>> {
+) -> anyhow::Result<Vec<BoxFuture<'static, ()>>> {
     let mut servers = Vec::new();
     if exposure == Exposure::Nobody {
         return Ok(servers);
     }
     for (place, pages) in places(config) {
         match listen(&place, exposure).await {
-            Ok(listener) => servers.push(serve(listener, routes(pages, Arc::clone(dns)))),
+            Ok(listener) => {
+                if pages.contains(&"/health") {
+                    servers.push(probe(listener.local_addr()?, Arc::clone(dns)).boxed());
+                }
+                servers.push(serve(listener, routes(pages, Arc::clone(dns))).boxed());
+            }
             // A node's own ports may be another program's, and names are worth more than their counts.
             Err(error) if exposure == Exposure::Loopback => {
                 tracing::warn!("{} is not served on {place}: {error}", pages.join(" and "));
@@ -69,6 +82,33 @@ pub(crate) async fn start(
         }
     }
     Ok(servers)
+}
+
+/// Asks our own `/health` once a second and counts how long it takes, as CoreDNS: a process that is starved says so there.
+async fn probe(address: SocketAddr, dns: Arc<Dns>) {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        named => named,
+    };
+    let address = SocketAddr::new(host, address.port());
+    loop {
+        tokio::time::sleep(PROBE_PAUSE).await;
+        let started = Instant::now();
+        if !matches!(tokio::time::timeout(PROBE_TIME_MAX, ask_health(address)).await, Ok(Ok(()))) {
+            dns.metrics.add("coredns_health_request_failures_total", &[], 1);
+        }
+        let name = "coredns_health_request_duration_seconds";
+        dns.metrics.observe(name, &[], started.elapsed().as_secs_f64());
+    }
+}
+
+async fn ask_health(address: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await?;
+    if status.ends_with(b" 200") { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
 }
 
 async fn listen(place: &str, exposure: Exposure) -> std::io::Result<TcpListener> {

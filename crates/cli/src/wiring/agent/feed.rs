@@ -100,6 +100,16 @@ impl Selection {
         }
     }
 
+    /// True when whoever watches this sees all that `other` wants to see.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let same = (&self.labels, &self.namespace_labels) == (&other.labels, &other.namespace_labels);
+        *other == Self::default()
+            || (same
+                && self.namespaces
+                && self.noendpoints == other.noendpoints
+                && (self.pods || !other.pods))
+    }
+
     /// True when no object is left out.
     pub(crate) fn is_everything(&self) -> bool {
         self.labels.is_none() && self.namespace_labels.is_none() && !self.noendpoints

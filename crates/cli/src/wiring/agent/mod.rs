@@ -35,6 +35,7 @@ mod slot;
 pub(crate) mod stages;
 pub(crate) mod status;
 pub(crate) mod status_client;
+pub(crate) mod watched;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -97,10 +98,13 @@ impl Config {
                 ..ProxyConfig::default()
             }),
             dns: Some(DnsConfig {
-                corefile: CorefileSource { place: Place::Made(text), skip_unsupported: false },
+                corefile: CorefileSource {
+                    place: Place::ConfigMap { default: text, resolver: Some(upstream), must_be_good: false },
+                    skip_unsupported: false,
+                },
                 local_address: Some(node.dns_address),
                 listen: vec![node.dns_address.into(), node.address.addr().into()],
-                exposure: Exposure::Nobody,
+                exposure: Exposure::Loopback,
             }),
         }
     }
@@ -136,7 +140,7 @@ impl Agent {
         };
         let mut sources = Sources::new(&config, observed.clone())?;
         if let Some(dns) = &config.dns {
-            sources.selection = agent.start_names(dns, client.as_ref(), &stages).await?;
+            sources.selection = agent.start_names(dns, client.as_ref(), &stages, &sources.node).await?;
         }
         if let (Some(proxy), Some(observed)) = (config.proxy, observed) {
             let (checks, asked) = watch::channel(Checks::default());
@@ -162,6 +166,7 @@ impl Agent {
         config: &DnsConfig,
         client: Option<&Client>,
         stages: &Arc<Stages>,
+        node: &str,
     ) -> anyhow::Result<Selection> {
         let loaded = config.corefile.load(client).await?;
         let selection = Selection::of(&loaded.config);
@@ -176,7 +181,9 @@ impl Agent {
         for server in endpoints::start(&loaded.config, &dns, config.exposure).await? {
             self.tasks.push(tokio::spawn(server));
         }
-        let follow = config.corefile.clone().follow(client.cloned(), Arc::clone(&dns), loaded.tree);
+        dns.at_work(&loaded.hash);
+        let corefile = config.corefile.clone();
+        let follow = corefile.follow(client.cloned(), Arc::clone(&dns), loaded.tree, node.to_owned());
         self.tasks.push(tokio::spawn(follow));
         if let Some(client) = client.filter(|_| selection.pods) {
             self.tasks.push(tokio::spawn(pods_feed::feed(client.clone(), Arc::clone(&dns))));

@@ -80,6 +80,7 @@ impl Names {
         for counter in [
             "coredns_panics_total",
             "coredns_reload_failed_total",
+            "coredns_health_request_failures_total",
             "coredns_forward_healthcheck_broken_total",
             "coredns_forward_max_concurrent_rejects_total",
         ] {

@@ -10,6 +10,7 @@ use services::Snapshot;
 use super::explanation::{Delivery, NameAnswer, NodeSelf};
 use super::names::Dns;
 use super::proxy::Plane;
+use super::watched::Watched;
 use super::{connections, metrics};
 
 /// Handles to the running halves; each is set once it runs.
@@ -53,6 +54,12 @@ impl Stages {
     /// What the DNS half counts, in the Prometheus text format.
     pub(crate) fn dns_metrics(&self) -> String {
         self.dns.get().map(|dns| dns.metrics.render()).unwrap_or_default()
+    }
+
+    /// What was asked for since the watching began, which goes on for a while.
+    pub(crate) fn watch_dns(&self, most: usize) -> anyhow::Result<Watched> {
+        let dns = self.dns.get().context("this agent does not answer names")?;
+        Ok(dns.metrics.tap().read(most).into())
     }
 
     /// `ok`, or what is not synced yet.

@@ -1,11 +1,11 @@
 //! What a running agent tells on port 10256: kube-proxy's `/healthz` and `/livez`, `/readyz`, and to the node itself
-//! `/dump/STAGE` in the text format of the scenarios, `/trace/QUESTION` as JSON and DNS's `/metrics`. `sluice dump` and
-//! `sluice trace` ask on 127.0.0.1; in the embedded cluster they enter the node's namespace first.
+//! `/dump/STAGE` in the text format of the scenarios, `/trace/QUESTION` and `/watch/dns/NUMBER` as JSON and DNS's `/metrics`.
+//! `sluice dump`, `sluice trace` and `sluice dns top` ask on 127.0.0.1; in the embedded cluster they enter the node's namespace first.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use dataplane::forwarding_table::Packet;
 use http::StatusCode;
 use services::Protocol;
@@ -45,42 +45,39 @@ pub(crate) fn routes(stages: Arc<Stages>, observed: Option<Arc<Observed>>) -> Ro
         ("/metrics", _) if from.is_loopback() => {
             response(StatusCode::OK, super::metrics::CONTENT_TYPE, stages.dns_metrics())
         }
-        (path, _) => match (path.strip_prefix("/dump/"), path.strip_prefix("/trace/")) {
-            (Some(stage), _) => dump(stage, from, &stages),
-            (_, Some(question)) => trace(question, from, &stages),
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE, /trace/QUESTION and DNS's /metrics\n",
-            ),
-        },
+        (path, _) => for_the_node(path, from, &stages),
     })
+}
+
+/// A dump shows every Service and connection, and the names that are asked for say much, so only the node itself is told.
+fn for_the_node(path: &str, from: IpAddr, stages: &Stages) -> Response {
+    let found = match path.trim_start_matches('/').split_once('/') {
+        Some(("dump" | "trace" | "watch", _)) if !from.is_loopback() => {
+            return text(StatusCode::FORBIDDEN, "this is for the node itself, on 127.0.0.1\n");
+        }
+        Some(("dump", stage)) => stages.dump(stage).map(|lines| text(StatusCode::OK, lines)),
+        Some(("trace", question)) => answer(question, stages).map(json),
+        Some(("watch", question)) => watch(question, stages).map(json),
+        _ => Err(anyhow!(
+            "there are /healthz, /livez and /readyz, and on the node itself /dump/STAGE, /trace/QUESTION, /watch/dns/NUMBER and DNS's /metrics"
+        )),
+    };
+    found.unwrap_or_else(|error| text(StatusCode::NOT_FOUND, format!("{error:#}\n")))
+}
+
+fn json(body: String) -> Response {
+    response(StatusCode::OK, "application/json", body)
+}
+
+/// `dns/NUMBER`: what was asked since the watching began, with so many names and clients; asking is what keeps it going.
+fn watch(question: &str, stages: &Stages) -> anyhow::Result<String> {
+    let most = question.strip_prefix("dns/").context("there is dns/NUMBER")?.parse()?;
+    Ok(serde_json::to_string(&stages.watch_dns(most)?)?)
 }
 
 fn health(verdict: &Verdict) -> Response {
     let status = if verdict.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     response(status, "application/json", verdict.body.to_string())
-}
-
-/// A dump shows every Service and connection, so only the node itself gets one.
-fn dump(stage: &str, from: IpAddr, stages: &Stages) -> Response {
-    if !from.is_loopback() {
-        return text(StatusCode::FORBIDDEN, "dumps are for the node itself, on 127.0.0.1\n");
-    }
-    match stages.dump(stage) {
-        Ok(body) => text(StatusCode::OK, body),
-        Err(error) => text(StatusCode::NOT_FOUND, format!("{error:#}\n")),
-    }
-}
-
-/// What becomes of a packet or name here; for the node itself, as a dump.
-fn trace(question: &str, from: IpAddr, stages: &Stages) -> Response {
-    if !from.is_loopback() {
-        return text(StatusCode::FORBIDDEN, "traces are for the node itself, on 127.0.0.1\n");
-    }
-    match answer(question, stages) {
-        Ok(json) => response(StatusCode::OK, "application/json", json),
-        Err(error) => text(StatusCode::NOT_FOUND, format!("{error:#}\n")),
-    }
 }
 
 /// `node`, `name/NAME/TYPE`, and `packet/SENDER/PROTOCOL/ADDRESS/PORT`.

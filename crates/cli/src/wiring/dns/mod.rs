@@ -3,6 +3,7 @@
 
 mod api;
 pub(crate) mod go_flags;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,10 @@ const DEFAULT_FILE: &str = "Corefile";
 
 /// Arguments of `sluice dns`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Subcommand>,
     #[command(flatten)]
     api: agent::ApiFlags,
     /// Corefile to load [default: ./Corefile, else kubeadm's]
@@ -56,8 +60,18 @@ pub(crate) struct Args {
     dns_domain: String,
 }
 
+/// What else there is about names.
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    /// Watch who asks what of a running server, or of the nodes of the cluster on this machine
+    Top(top::Args),
+}
+
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(Subcommand::Top(args)) = &args.command {
+        return top::run(args);
+    }
     if args.version {
         say!("Sluice-{}\n{}/{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
         return Ok(ExitCode::SUCCESS);
