@@ -22,6 +22,8 @@ use servers::Target;
 
 /// Different queries of a workload.
 const PACKETS_MAX: usize = 60_000;
+/// Queries that one client sends at a time: a resolver asks for A and AAAA.
+const TOGETHER: usize = 2;
 /// The workloads whose latency is measured.
 const LATENCY_OF: [Workload; 2] = [Workload::A, Workload::Mix];
 
@@ -36,6 +38,7 @@ struct Options {
     endpoints: u32,
     rounds: usize,
     time: Duration,
+    together: usize,
     peers: Vec<String>,
     elsewhere: Vec<String>,
 }
@@ -48,6 +51,7 @@ impl Options {
             endpoints: 2,
             rounds: 7,
             time: Duration::from_millis(300),
+            together: TOGETHER,
             peers: Vec::new(),
             elsewhere: Vec::new(),
         };
@@ -65,10 +69,11 @@ impl Options {
                 "--endpoints" => options.endpoints = value.parse()?,
                 "--rounds" => options.rounds = value.parse()?,
                 "--milliseconds" => options.time = Duration::from_millis(value.parse()?),
+                "--together" => options.together = value.parse()?,
                 "--peers" => options.peers = list().collect(),
                 "--server" => options.elsewhere.push(value.clone()),
                 _ => bail!(
-                    "{name} is unknown; there are --sizes, --questions a,aaaa,srv,ptr,nxdomain,mix, --endpoints, --rounds, --milliseconds, --peers nsd,knot, --server NAME=ADDRESS,PID"
+                    "{name} is unknown; there are --sizes, --questions a,aaaa,srv,ptr,nxdomain,mix, --endpoints, --rounds, --milliseconds, --together, --peers nsd,knot, --server NAME=ADDRESS,PID"
                 ),
             }
         }
@@ -155,7 +160,7 @@ fn load_row(
     targets: &[Target],
     options: &Options,
 ) -> Result<Vec<String>> {
-    let mut generator = Generator::new(&workload.packets(cluster, PACKETS_MAX)?)?;
+    let mut generator = Generator::new(&workload.packets(cluster, PACKETS_MAX)?, options.together)?;
     let mut rounds: Vec<Vec<Load>> = Vec::new();
     for _ in 0..options.rounds {
         let round = targets.iter().map(|target| generator.load(target, options.time));
@@ -178,7 +183,7 @@ fn latency_row(
     options: &Options,
 ) -> Result<Vec<String>> {
     let packets = workload.packets(cluster, PACKETS_MAX)?;
-    let (mut full, mut even) = (Generator::new(&packets)?, Generator::single(&packets)?);
+    let (mut full, mut even) = (Generator::new(&packets, options.together)?, Generator::new(&packets, 1)?);
     let mut row = vec![workload.title().to_owned()];
     for target in targets {
         let rates = (0..3).map(|_| Ok(full.load(target, options.time)?.rate)).collect::<Result<Vec<_>>>()?;

@@ -21,8 +21,6 @@ use super::servers::Target;
 const FLOWS: u8 = 128;
 /// Queries under way in a closed loop.
 const WINDOW: u32 = 256;
-/// Queries of one message.
-const SEGMENTS: usize = 4;
 /// Answers that do not come within this time are lost: the window is filled again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -55,21 +53,12 @@ pub(crate) struct Load {
 }
 
 impl Generator {
-    /// For query packets in this order, those of one length gathered `SEGMENTS` at a time.
-    pub(crate) fn new(packets: &[Vec<u8>]) -> Result<Self> {
-        Self::with_segments(packets, SEGMENTS)
-    }
-
-    /// One query for each message, for an even flow.
-    pub(crate) fn single(packets: &[Vec<u8>]) -> Result<Self> {
-        Self::with_segments(packets, 1)
-    }
-
-    fn with_segments(packets: &[Vec<u8>], segments: usize) -> Result<Self> {
+    /// For query packets in this order; so many of one length go out as one message, which one flow sends.
+    pub(crate) fn new(packets: &[Vec<u8>], together: usize) -> Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         setsockopt(&socket, RcvBuf, &(1 << 20))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, messages: gather(packets, segments), next: 0, flow: 0, batch: Batch::new() })
+        Ok(Self { socket, messages: gather(packets, together), next: 0, flow: 0, batch: Batch::new() })
     }
 
     /// Sends the next message; returns its number of queries. `id` replaces the first query's.

@@ -19,11 +19,13 @@ mod srv;
 
 pub use complete::complete;
 pub(crate) use complete::target_query;
-use locate::{locate, service_labels};
+use std::hint::black_box;
+
+use locate::{Known, locate, reverse_name, service_labels};
 use respond::Responder;
 
 use crate::message::{Query, Refusal, Writer, rcode, refuse, rtype};
-use crate::zone::{Probe, ServiceRecords, Suffix, Zone};
+use crate::zone::{ReverseName, Suffix, Zone};
 
 /// UDP payload without EDNS (RFC 1035 §2.3.4).
 const PLAIN_UDP_BYTES: usize = 512;
@@ -66,8 +68,8 @@ pub enum Outcome {
 pub fn answer(zone: &Zone, packet: &[u8], context: Context, buffer: &mut [u8]) -> Outcome {
     let mut question = Question::blank(zone);
     question.read(packet);
-    let [service] = look_up(zone, std::array::from_ref(&question));
-    question.answer(service, context, buffer)
+    let [known] = look_up(zone, std::array::from_ref(&question));
+    question.answer(known, context, buffer)
 }
 
 /// A packet, read, with the zone of ours that its name is in: what can be known before anything is looked up.
@@ -76,22 +78,33 @@ pub(crate) struct Question<'z, 'q> {
     query: Query<'q>,
     refusal: Option<Refusal>,
     suffix: Option<&'z Suffix>,
+    reverse: Option<ReverseName>,
 }
 
-/// The Services that a batch of questions is about.
+/// What the zone has of a batch of questions.
 pub(crate) fn look_up<'z, const N: usize>(
     zone: &'z Zone,
     questions: &[Question<'z, '_>; N],
-) -> [Option<&'z ServiceRecords>; N] {
-    let mut probes: [Probe<'z, '_>; N] = std::array::from_fn(|index| questions[index].probe());
-    zone.look_up(&mut probes);
-    probes.map(|probe| probe.found())
+) -> [Known<'z>; N] {
+    let services: [_; N] = zone.look_up(std::array::from_fn(|index| questions[index].service()));
+    let asks_ports = |index: &usize| questions[*index].query.qtype == rtype::SRV;
+    let ports = (0..N).filter(asks_ports).filter_map(|index| services[index]);
+    // So that the processor waits for all at once, as in the lookup itself.
+    black_box(ports.fold(0, |touched, service| touched ^ service.touch_ports()));
+    let addresses: [_; N] =
+        std::array::from_fn(|index| questions[index].reverse.and_then(ReverseName::address));
+    let uses = zone.reverse().look_up(&addresses);
+    std::array::from_fn(|index| Known {
+        service: services[index],
+        reverse: questions[index].reverse,
+        uses: uses[index],
+    })
 }
 
 impl<'z, 'q> Question<'z, 'q> {
     /// Room for a question.
     pub(crate) fn blank(zone: &'z Zone) -> Self {
-        Self { zone, query: Query::blank(), refusal: Some(Refusal::Silent), suffix: None }
+        Self { zone, query: Query::blank(), refusal: Some(Refusal::Silent), suffix: None, reverse: None }
     }
 
     /// Reads a packet.
@@ -99,21 +112,16 @@ impl<'z, 'q> Question<'z, 'q> {
         self.refusal = self.query.read(packet).err();
         if self.refusal.is_none() {
             self.suffix = locate::suffix_of(self.zone.config(), &self.query.name);
+            self.reverse = self.suffix.and_then(|suffix| reverse_name(suffix, &self.query.name));
         }
     }
 
-    fn probe<'s>(&'s self) -> Probe<'z, 's> {
-        let labels = self.suffix.map_or(&[][..], |suffix| service_labels(suffix, &self.query.name));
-        Probe::new(labels, self.query.qtype == rtype::SRV)
+    fn service(&self) -> Option<&[u8]> {
+        self.suffix.and_then(|suffix| service_labels(suffix, &self.query.name))
     }
 
-    /// Answers it into `buffer`. `service` is what [`look_up`] found for it.
-    pub(crate) fn answer(
-        &self,
-        service: Option<&'z ServiceRecords>,
-        context: Context,
-        buffer: &mut [u8],
-    ) -> Outcome {
+    /// Answers it into `buffer`. `known` is what [`look_up`] found for it.
+    pub(crate) fn answer(&self, known: Known<'z>, context: Context, buffer: &mut [u8]) -> Outcome {
         let query = &self.query;
         match self.refusal {
             None => {}
@@ -127,7 +135,7 @@ impl<'z, 'q> Question<'z, 'q> {
             return reply_code(query, context.transport, code, buffer);
         }
         let Some(suffix) = self.suffix else { return Outcome::Forward };
-        let found = locate(self.zone, suffix, &query.name, service);
+        let found = locate(self.zone, suffix, &query.name, known);
         if found.is_missing() && suffix.fallthrough && context.synced {
             return Outcome::Forward;
         }

@@ -2,10 +2,14 @@
 //!
 //! Public because the measuring of the server (`bench`) must use the very same system calls.
 
+mod grouping;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use grouping::Plan;
 
 /// Packets in one batch: beyond 16 nothing more is gained.
 pub const BATCH: usize = 16;
@@ -23,7 +27,7 @@ struct Arrival {
 }
 
 /// An answer: to which packet, and where its bytes are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Reply {
     to: usize,
     start: usize,
@@ -37,6 +41,8 @@ pub struct Batch {
     arrivals: Vec<Arrival>,
     answers: Box<[u8]>,
     replies: Vec<Reply>,
+    /// Whether answers to one peer leave as one message; unknown before the first is sent.
+    together: Option<bool>,
 }
 
 /// Packet headers for one system call.
@@ -50,10 +56,17 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Allocates the buffers.
+    /// A batch whose answers leave one by one.
     #[must_use]
     pub fn new() -> Self {
+        Self { together: Some(false), ..Self::grouping() }
+    }
+
+    /// A batch whose answers to one peer leave together, where the kernel can do that.
+    #[must_use]
+    pub fn grouping() -> Self {
         Self {
+            together: None,
             queries: vec![[0; QUERY_BYTES]; BATCH].into(),
             peers: vec![zeroed_address(); BATCH].into(),
             arrivals: Vec::with_capacity(BATCH),
@@ -104,7 +117,7 @@ impl Batch {
     /// The packets received, and the answers to them, of which there are none yet.
     pub fn split(&mut self) -> (Received<'_>, Replies<'_>) {
         self.replies.clear();
-        let Self { queries, peers, arrivals, answers, replies } = self;
+        let Self { queries, peers, arrivals, answers, replies, .. } = self;
         (Received { queries, peers, arrivals }, Replies { answers, replies, used: 0 })
     }
 
@@ -128,34 +141,111 @@ impl Batch {
     }
 
     /// Sends all answers. One that the kernel refuses (the client is gone, a rule forbids it) is left out.
-    #[allow(unsafe_code, reason = "system call with pointers")]
     pub fn send(&mut self, socket: BorrowedFd<'_>) {
-        let (mut headers, mut buffers) = blank();
-        let count = self.replies.len();
-        for (reply, (header, buffer)) in self.replies.iter().zip(headers.iter_mut().zip(&mut buffers)) {
-            let bytes = &mut self.answers[reply.start..reply.start + reply.length];
-            *buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-            header.msg_hdr.msg_name = (&raw mut self.peers[reply.to]).cast();
-            header.msg_hdr.msg_namelen = self.arrivals[reply.to].peer_length;
-            header.msg_hdr.msg_iov = buffer;
-            header.msg_hdr.msg_iovlen = 1;
-        }
-        let mut sent = 0;
-        while sent < count {
-            let rest = &mut headers[sent..count];
-            // SAFETY: every header points to buffers of this batch with their true sizes; they live and stay in place
-            // during the call, which only reads them.
-            let result = unsafe {
-                libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
-            };
-            match usize::try_from(result) {
-                Ok(number) => sent += number.max(1),
-                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-                // The first of the rest is refused: the others may still go.
-                Err(_) => sent += 1,
+        let together = *self.together.get_or_insert_with(|| can_cut(socket));
+        let (mut next, mut alone) = (0, if together { 0 } else { BATCH });
+        while next < self.replies.len() {
+            let plan = Plan::new(&self.replies, next, alone, |one, other| self.is_same_peer(one, other));
+            match self.send_plan(socket, &plan) {
+                Ok(count) => {
+                    next += plan.groups().iter().take(count.max(1)).map(|group| group.count).sum::<usize>()
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => match plan.groups().first() {
+                    Some(group) if group.count > 1 => {
+                        // A device that cannot be given such messages refuses them all, other errors are the moment's.
+                        let never = [libc::EINVAL, libc::EIO, libc::EOPNOTSUPP];
+                        let together = !error.raw_os_error().is_some_and(|code| never.contains(&code));
+                        self.together = Some(together);
+                        alone = if together { next + group.count } else { BATCH };
+                    }
+                    // The first of the rest is refused: the others may still go.
+                    _ => next += 1,
+                },
             }
         }
     }
+
+    fn is_same_peer(&self, one: usize, other: usize) -> bool {
+        let bytes = |index: usize| address_bytes(&self.peers[index], self.arrivals[index].peer_length);
+        bytes(one) == bytes(other)
+    }
+
+    /// Sends the messages of a plan; returns how many the kernel took.
+    #[allow(unsafe_code, reason = "system call with pointers")]
+    fn send_plan(&mut self, socket: BorrowedFd<'_>, plan: &Plan) -> io::Result<usize> {
+        let (mut headers, mut buffers) = blank();
+        let mut controls = [SegmentControl::new(); BATCH];
+        for (buffer, number) in buffers.iter_mut().zip(plan.order).take(self.replies.len()) {
+            let reply = self.replies[number];
+            let bytes = &mut self.answers[reply.start..reply.start + reply.length];
+            *buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        }
+        for (group, (header, control)) in plan.groups().iter().zip(headers.iter_mut().zip(&mut controls)) {
+            let to = self.replies[plan.order[group.start]].to;
+            header.msg_hdr.msg_name = (&raw mut self.peers[to]).cast();
+            header.msg_hdr.msg_namelen = self.arrivals[to].peer_length;
+            header.msg_hdr.msg_iov = &raw mut buffers[group.start];
+            header.msg_hdr.msg_iovlen = group.count as _;
+            if group.count > 1 {
+                control.segment = group.segment as u16;
+                header.msg_hdr.msg_control = (&raw mut *control).cast();
+                header.msg_hdr.msg_controllen = size_of::<SegmentControl>() as _;
+            }
+        }
+        let count = plan.groups().len();
+        // SAFETY: every header points to buffers of this batch, an address and a control message with their true sizes,
+        // a group's buffers being neighbours; all live and stay in place during the call, which only reads them.
+        let result =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, 0) };
+        usize::try_from(result).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// The control message that says how long the datagrams of a message are (udp(7)).
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct SegmentControl {
+    header: libc::cmsghdr,
+    segment: u16,
+}
+
+impl SegmentControl {
+    #[allow(unsafe_code, reason = "an all-zero C structure, which has private padding elsewhere")]
+    fn new() -> Self {
+        // SAFETY: a plain C structure of integers, for which all zero bytes are a valid value.
+        let mut header: libc::cmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<u16>()) as _;
+        header.cmsg_level = libc::SOL_UDP;
+        header.cmsg_type = libc::UDP_SEGMENT;
+        Self { header, segment: 0 }
+    }
+}
+
+/// True when the kernel cuts messages (Linux 4.18). An older one does not know the control message and would send all
+/// answers as one datagram.
+#[allow(unsafe_code, reason = "system call with pointers")]
+fn can_cut(socket: BorrowedFd<'_>) -> bool {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: both pointers are to locals of the sizes that are said.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    result == 0
+}
+
+#[allow(unsafe_code, reason = "reading a socket address as bytes")]
+fn address_bytes(address: &libc::sockaddr_storage, length: libc::socklen_t) -> &[u8] {
+    let length = (length as usize).min(size_of::<libc::sockaddr_storage>());
+    // SAFETY: plain bytes, all of them written (zero at first, then by the kernel), and no more than there are.
+    unsafe { std::slice::from_raw_parts((&raw const *address).cast(), length) }
 }
 
 /// The packets of a batch.

@@ -9,14 +9,15 @@ mod config;
 mod dump;
 mod endpoints;
 mod index;
+mod ports;
 mod reverse;
 mod services;
 
 pub(crate) use config::Reversed;
 pub use config::{Pods, Suffix, ZoneConfig};
 pub(crate) use endpoints::{Dashed, Endpoint, Endpoints, NamedPort, PortFilter, read_dashed};
-pub(crate) use index::Probe;
-pub(crate) use reverse::{Reverse, ReverseName};
+pub(crate) use ports::{Port, Ports};
+pub(crate) use reverse::{Reverse, ReverseName, Use};
 pub(crate) use services::{ClusterIps, Kind, ServiceKey, ServiceRecords};
 
 use std::collections::HashSet;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use ::services::{Changes, Snapshot};
 use foldhash::quality::RandomState;
-use index::Index;
+use index::{Index, Probe};
 use rpds::HashTrieSetSync;
 
 /// All names of the cluster at one moment.
@@ -34,7 +35,7 @@ pub struct Zone {
     config: Arc<ZoneConfig>,
     /// SOA serial: by convention the Unix second of the last change.
     serial: u32,
-    services: Index,
+    services: Index<Arc<ServiceRecords>>,
     namespaces: Namespaces,
     reverse: Reverse,
     pods: PodTable,
@@ -161,9 +162,11 @@ impl Zone {
         self.services.get(labels).map(AsRef::as_ref)
     }
 
-    /// Looks up Services for a batch of queries.
-    pub(crate) fn look_up<'z>(&'z self, probes: &mut [Probe<'z, '_>]) {
-        self.services.look_up(probes);
+    /// As [`Zone::service`], for a batch of queries.
+    pub(crate) fn look_up<const N: usize>(&self, labels: [Option<&[u8]>; N]) -> [Option<&ServiceRecords>; N] {
+        let mut probes = labels.map(Probe::new);
+        self.services.look_up(&mut probes);
+        probes.map(|probe| probe.found().map(AsRef::as_ref))
     }
 
     pub(crate) fn reverse(&self) -> &Reverse {

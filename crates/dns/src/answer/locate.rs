@@ -1,7 +1,7 @@
 //! What a name means: the zone it is in, and the object that it spells there.
 
 use crate::message::QueryName;
-use crate::zone::{self, Kind, Pods, PortFilter, ReverseName, ServiceRecords, Suffix, Zone, ZoneConfig};
+use crate::zone::{self, Kind, Pods, PortFilter, ReverseName, ServiceRecords, Suffix, Use, Zone, ZoneConfig};
 use std::net::IpAddr;
 
 /// What stands behind a name.
@@ -23,8 +23,30 @@ pub(super) enum Found<'z, 'q> {
     Endpoint { records: &'z ServiceRecords, labels: &'q [u8], host: &'q [u8] },
     /// A pod by its address.
     Pod(IpAddr),
-    /// A reverse name of an address that is known.
-    Reverse(IpAddr),
+    /// A reverse name of an address that is known, and who has it.
+    Reverse { address: IpAddr, uses: &'z [Use] },
+}
+
+/// What the zone has of a name, as far as it is found by hashing: looked up for many names at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known<'z> {
+    /// The Service of its [`service_labels`].
+    pub(super) service: Option<&'z ServiceRecords>,
+    /// What it spells in a reverse zone.
+    pub(super) reverse: Option<ReverseName>,
+    /// Who has the address that it spells.
+    pub(super) uses: &'z [Use],
+}
+
+impl<'z> Known<'z> {
+    /// For one name.
+    pub(super) fn of(zone: &'z Zone, suffix: &Suffix, name: &QueryName) -> Self {
+        let reverse = reverse_name(suffix, name);
+        let uses =
+            reverse.and_then(ReverseName::address).map_or(&[][..], |address| zone.reverse().uses(address));
+        let service = service_labels(suffix, name).and_then(|labels| zone.service(labels));
+        Self { service, reverse, uses }
+    }
 }
 
 impl Found<'_, '_> {
@@ -42,22 +64,24 @@ pub(super) fn suffix_of<'z>(config: &'z ZoneConfig, name: &QueryName) -> Option<
     matching.max_by_key(|suffix| suffix.labels)
 }
 
-/// The labels `service.namespace` of a name below `svc` in the zone `suffix`; empty when it has none.
-pub(super) fn service_labels<'q>(suffix: &Suffix, name: &'q QueryName) -> &'q [u8] {
+/// The labels `service.namespace` of a name below `svc` in the zone `suffix`.
+pub(super) fn service_labels<'q>(suffix: &Suffix, name: &'q QueryName) -> Option<&'q [u8]> {
     let own = name.label_count() - suffix.labels;
-    if own >= 3 && suffix.reversed.is_none() && name.label(own - 1) == b"svc" {
-        name.labels(own - 3..own - 1)
-    } else {
-        &[]
-    }
+    let is_service = own >= 3 && suffix.reversed.is_none() && name.label(own - 1) == b"svc";
+    is_service.then(|| name.labels(own - 3..own - 1))
 }
 
-/// What `name` means in the zone `suffix` that it is in. `service` is what the zone has of its [`service_labels`].
+/// What a name in a reverse zone spells.
+pub(super) fn reverse_name(suffix: &Suffix, name: &QueryName) -> Option<ReverseName> {
+    suffix.reversed.and_then(|family| ReverseName::read(name, family))
+}
+
+/// What `name` means in the zone `suffix` that it is in.
 pub(super) fn locate<'z, 'q>(
     zone: &'z Zone,
     suffix: &Suffix,
     name: &'q QueryName,
-    service: Option<&'z ServiceRecords>,
+    known: Known<'z>,
 ) -> Found<'z, 'q> {
     let own = name.label_count() - suffix.labels;
     let label = |from_right: usize| own.checked_sub(from_right).map_or(&[][..], |index| name.label(index));
@@ -65,11 +89,11 @@ pub(super) fn locate<'z, 'q>(
         (0, _) => Found::Apex,
         (1, b"dns") => Found::Branch,
         (2, b"dns") if label(2) == b"ns" => Found::NameServer,
-        _ if suffix.reversed.is_some() => locate_reverse(zone, suffix, name),
+        _ if suffix.reversed.is_some() => locate_reverse(zone, known),
         (1, b"svc" | b"pod") => Found::Branch,
         (1, b"dns-version") => Found::Version,
         (2, b"svc") if zone.has_namespace(label(2)) => Found::Branch,
-        (3.., b"svc") => match service.filter(|_| zone.has_namespace(label(2))) {
+        (3.., b"svc") => match known.service.filter(|_| zone.has_namespace(label(2))) {
             Some(records) => locate_service(records, name, own),
             None => Found::Missing,
         },
@@ -118,7 +142,8 @@ fn has_port(records: &ServiceRecords, filter: PortFilter<'_>) -> bool {
     match &records.kind {
         Kind::ClusterIps { ports, .. } => ports.iter().any(|port| filter.matches(port)),
         Kind::Headless => {
-            records.endpoints.sets().iter().any(|set| set.ports.iter().any(|port| filter.matches(port)))
+            let mut ports = records.endpoints.sets().iter().flat_map(|set| set.ports.iter());
+            ports.any(|port| filter.matches(port.view()))
         }
         Kind::ExternalName(_) => false,
     }
@@ -136,11 +161,10 @@ fn locate_pod<'z, 'q>(zone: &Zone, namespace: &[u8], pod: &[u8], own: usize) -> 
     address.map_or(Found::Missing, Found::Pod)
 }
 
-fn locate_reverse<'z, 'q>(zone: &Zone, suffix: &Suffix, name: &QueryName) -> Found<'z, 'q> {
-    let spelled = suffix.reversed.and_then(|family| ReverseName::read(name, family));
-    match spelled {
-        Some(ReverseName::Address(address)) if zone.reverse().at(address).next().is_some() => {
-            Found::Reverse(address)
+fn locate_reverse<'z>(zone: &Zone, known: Known<'z>) -> Found<'z, 'static> {
+    match known.reverse {
+        Some(ReverseName::Address(address)) if !known.uses.is_empty() => {
+            Found::Reverse { address, uses: known.uses }
         }
         Some(ReverseName::Range(first, last)) if zone.reverse().any_between(first..=last) => Found::Branch,
         _ => Found::Missing,

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::locate::{Found, locate, service_labels, suffix_of};
+use super::locate::{Found, Known, locate, suffix_of};
 use super::{Context, Outcome};
 use crate::message::{Full, HEADER_BYTES, Query, QueryName, Section, Writer, pointer, rcode, rtype};
 use crate::name::Name;
-use crate::zone::{Dashed, Endpoint, Kind, PortFilter, ServiceKey, ServiceRecords, Suffix, Zone};
+use crate::zone::{Dashed, Endpoint, Kind, PortFilter, ServiceKey, ServiceRecords, Suffix, Use, Zone};
 
 /// Most CNAMEs in one answer, as CoreDNS; a longer chain, or a loop, is no data.
 const CHAIN_MAX: usize = 10;
@@ -77,8 +77,7 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
             };
             self.owner = start;
             self.enter(suffix, &name);
-            let service = self.zone.service(service_labels(suffix, &name));
-            match locate(self.zone, suffix, &name, service) {
+            match locate(self.zone, suffix, &name, Known::of(self.zone, suffix, &name)) {
                 Found::Service { records: ServiceRecords { kind: Kind::ExternalName(next), .. }, .. } => {
                     target = next
                 }
@@ -120,7 +119,7 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
             Found::Version => self.write_version(),
             Found::NameServer => self.write_name_server_addresses(),
             Found::Pod(address) => self.write_address(&address),
-            Found::Reverse(address) => self.write_pointers(address),
+            Found::Reverse { address, uses } => self.write_pointers(address, uses),
             Found::Service { records, labels, filter } => self.write_service(records, labels, filter),
             Found::Endpoint { records, labels, host } => self.write_endpoint(records, labels, host),
         }
@@ -193,8 +192,9 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
         let positions = (middle..family.end).chain(family.start..middle);
         for position in positions.filter(|position| is_first(*position)) {
             let address = endpoints.address(position);
-            let named =
-                |endpoint: Endpoint<'_>| endpoints.ports(endpoint).iter().any(|port| filter.matches(port));
+            let named = |endpoint: Endpoint<'_>| {
+                endpoints.ports(endpoint).iter().any(|port| filter.matches(port.view()))
+            };
             if !filter.is_any() && !endpoints.at(address).any(named) {
                 continue;
             }
@@ -249,13 +249,13 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
     }
 
     /// PTR records of an address: to the Service whose virtual IP it is, else to every endpoint that has it.
-    fn write_pointers(&mut self, address: IpAddr) {
+    fn write_pointers(&mut self, address: IpAddr, uses: &[Use]) {
         if self.query.qtype != rtype::PTR {
             return;
         }
         let zone = self.zone;
-        for (is_endpoint, key) in zone.reverse().at(address) {
-            if !is_endpoint {
+        for Use { endpoint, key, .. } in uses {
+            if !endpoint {
                 return self.write_pointer(None, key);
             }
             let Some(records) = zone.service(key.as_bytes()) else { continue };

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::respond::{Responder, put_host, with_host};
 use crate::message::{Full, Section, Writer, read_u16, rtype};
-use crate::zone::{Endpoint, Endpoints, NamedPort, PortFilter};
+use crate::zone::{Endpoint, Endpoints, NamedPort, PortFilter, Ports};
 
 /// In an SRV record of ours, whose owner is a pointer: where the length of its data is.
 const SRV_LENGTH: usize = 10;
@@ -23,10 +23,10 @@ impl<'b> Responder<'_, '_, 'b> {
         &mut self,
         labels: &[u8],
         addresses: &[IpAddr],
-        ports: &[NamedPort],
+        ports: &Ports,
         filter: PortFilter<'_>,
     ) {
-        let matching = || ports.iter().filter(|port| filter.matches(port));
+        let matching = || ports.iter().filter(|port| filter.matches(*port));
         let weight = weight(matching().count() * addresses.len());
         for (index, port) in matching().enumerate() {
             if !matching().take(index).any(|earlier| earlier.number == port.number) {
@@ -72,8 +72,9 @@ impl<'b> Responder<'_, '_, 'b> {
         weight: u16,
         list: impl Iterator<Item = Endpoint<'e>> + Clone,
     ) {
-        let matching =
-            |endpoint: Endpoint<'e>| endpoints.ports(endpoint).iter().filter(move |p| filter.matches(p));
+        let matching = |endpoint: Endpoint<'e>| {
+            endpoints.ports(endpoint).iter().filter(move |port| filter.matches(port.view()))
+        };
         // `group` begins at the first endpoint of the present target, of which `done` are written.
         let (mut rest, mut group, mut done) = (list.clone(), list.clone(), 0);
         let mut previous = None::<Endpoint<'_>>;
@@ -179,7 +180,7 @@ fn put_target(writer: &mut Writer<'_>, endpoint: Option<Endpoint<'_>>, labels: &
 
 /// How often these ports count for the weight. An endpoint without ports counts once for "any", and has no record.
 fn hits(ports: &[NamedPort], filter: PortFilter<'_>) -> usize {
-    let matching = ports.iter().filter(|port| filter.matches(port)).count();
+    let matching = ports.iter().filter(|port| filter.matches(port.view())).count();
     if ports.is_empty() && filter.is_any() { 1 } else { matching }
 }
 

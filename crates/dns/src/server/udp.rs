@@ -39,7 +39,7 @@ pub(super) fn serve(
     slow: &mpsc::Sender<Job>,
     worker: Option<&Worker>,
 ) {
-    let mut batch = Batch::new();
+    let mut batch = Batch::grouping();
     let mut rotation: u32 = rand::random();
     loop {
         let stopping = shared.stopping.load(Ordering::Acquire);
@@ -78,12 +78,12 @@ fn answer_batch(
     for (index, question) in questions.iter_mut().take(count).enumerate() {
         question.read(received.packet(index).unwrap_or_default());
     }
-    let services = look_up(&zone, &questions);
+    let known = look_up(&zone, &questions);
     for (index, question) in questions.iter().take(count).enumerate() {
         *rotation = rotation.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
         let context = Context { transport: Transport::Udp, synced, rotation: *rotation >> 8 };
         replies.write(index, |buffer| {
-            let partial = match question.answer(services[index], context, buffer) {
+            let partial = match question.answer(known[index], context, buffer) {
                 Outcome::Reply(length) => {
                     tally.replies += 1;
                     if let Some((worker, packet)) = worker.zip(received.packet(index)) {

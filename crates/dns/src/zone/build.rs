@@ -5,7 +5,7 @@ use std::sync::Arc;
 use services::{Exposure, Service, ServiceName, ServiceState, Slice, Snapshot};
 
 use super::endpoints::{self, Listed, NamedPort, PortSet};
-use super::{ClusterIps, Endpoints, Kind, ServiceKey, ServiceRecords, Zone, ZoneConfig};
+use super::{ClusterIps, Endpoints, Kind, Port, Ports, ServiceKey, ServiceRecords, Zone, ZoneConfig};
 use crate::name::LABEL_BYTES_MAX;
 
 impl Zone {
@@ -51,10 +51,11 @@ fn read_service(config: &ZoneConfig, key: &ServiceKey, state: &ServiceState) -> 
     Some(ServiceRecords::new(key, kind, endpoints))
 }
 
-fn read_ports(service: &Service) -> Box<[NamedPort]> {
-    let ports = service.ports.iter();
+fn read_ports(service: &Service) -> Ports {
+    let names: Vec<_> = service.ports.iter().map(|port| lower(&port.name)).collect();
+    let ports = service.ports.iter().zip(&names);
     ports
-        .map(|port| NamedPort { name: lower(&port.name), protocol: port.protocol, number: port.port })
+        .map(|(port, name)| Port { name: name.as_bytes(), protocol: port.protocol, number: port.port })
         .collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Dashed, Kind, ServiceRecords, Zone};
+use super::{Dashed, Kind, NamedPort, ServiceRecords, Zone};
 use crate::message::records::kind_name;
 use crate::message::rtype;
 use crate::name::{labels, write_wire};
@@ -81,12 +81,13 @@ fn parts(records: &ServiceRecords) -> (&[u8], &[u8]) {
 /// Named ports with their protocols.
 fn port_names(records: &ServiceRecords) -> BTreeSet<(&str, &'static str)> {
     let own = match &records.kind {
-        Kind::ClusterIps { ports, .. } => &ports[..],
-        _ => &[],
+        Kind::ClusterIps { ports, .. } => Some(ports.iter()),
+        _ => None,
     };
     let sets = records.endpoints.sets().iter().filter(|_| matches!(records.kind, Kind::Headless));
-    let ports = own.iter().chain(sets.flat_map(|set| set.ports.iter()));
-    ports.filter(|port| !port.name.is_empty()).map(|port| (&*port.name, port.protocol.as_str())).collect()
+    let ports = own.into_iter().flatten().chain(sets.flat_map(|set| set.ports.iter().map(NamedPort::view)));
+    let named = ports.filter_map(|port| Some((std::str::from_utf8(port.name).ok()?, port.protocol.as_str())));
+    named.filter(|(name, _)| !name.is_empty()).collect()
 }
 
 /// What the endpoints are called.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use services::Protocol;
 
+use super::Port;
+
 /// One address that a name points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint<'e> {
@@ -45,13 +47,19 @@ pub(crate) struct PortFilter<'a> {
     pub(crate) protocol: &'a [u8],
 }
 
+impl NamedPort {
+    pub(crate) fn view(&self) -> Port<'_> {
+        Port { name: self.name.as_bytes(), protocol: self.protocol, number: self.number }
+    }
+}
+
 impl PortFilter<'_> {
     pub(crate) fn is_any(&self) -> bool {
         self.name.is_empty() && self.protocol.is_empty()
     }
 
-    pub(crate) fn matches(&self, port: &NamedPort) -> bool {
-        (self.name.is_empty() || self.name == port.name.as_bytes())
+    pub(crate) fn matches(&self, port: Port<'_>) -> bool {
+        (self.name.is_empty() || self.name == port.name)
             && (self.protocol.is_empty() || self.protocol == port.protocol.as_str().as_bytes())
     }
 }

@@ -1,20 +1,22 @@
 //! From an address to the Services that have it: virtual IPs and endpoints.
 //!
-//! Addresses are kept in buckets that share all but the last byte, ordered, so that a change copies one small bucket and
-//! a prefix (an empty non-terminal of a reverse zone) is a range query. An entry holds the Service's key, not its
-//! records: those may change without their addresses changing.
+//! Addresses are kept in buckets that share all but the last byte, so that a change copies one small bucket. A bucket is
+//! found by hash; that prefixes are ordered too makes an empty non-terminal of a reverse zone a range query. A use holds
+//! the Service's key, not its records: those may change without their addresses changing.
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::RedBlackTreeSetSync;
+use triomphe::ThinArc;
 
+use super::index::{Index, Probe, Record};
 use super::{Reversed, ServiceKey, ServiceRecords};
 use crate::message::QueryName;
 
 /// An address without its last byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Prefix {
     v6: bool,
     high: u128,
@@ -22,16 +24,68 @@ struct Prefix {
 
 /// One use of an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+pub(crate) struct Use {
     last: u8,
     /// False for a virtual IP: those sort first and win.
-    endpoint: bool,
-    key: ServiceKey,
+    pub(crate) endpoint: bool,
+    /// The Service.
+    pub(crate) key: ServiceKey,
+}
+
+/// The uses of the addresses of one prefix, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bucket(ThinArc<Prefix, Use>);
+
+impl Bucket {
+    fn uses(&self) -> &[Use] {
+        &self.0.slice
+    }
+
+    /// Where the uses of an address stand, more or less: the last bytes of a prefix are often all there.
+    fn guess(&self, last: u8) -> usize {
+        self.uses().len() * usize::from(last) >> 8
+    }
+
+    /// The uses of one address.
+    fn at(&self, last: u8) -> &[Use] {
+        let uses = self.uses();
+        let mut start = self.guess(last);
+        while start > 0 && uses[start - 1].last >= last {
+            start -= 1;
+        }
+        while uses.get(start).is_some_and(|use_| use_.last < last) {
+            start += 1;
+        }
+        let length = uses[start..].iter().take_while(|use_| use_.last == last).count();
+        &uses[start..start + length]
+    }
+}
+
+impl Record for Bucket {
+    type Key = Prefix;
+
+    fn key(&self) -> &Prefix {
+        &self.0.header.header
+    }
+
+    fn touch(&self) -> usize {
+        self.uses().len()
+    }
 }
 
 /// All addresses of the zone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reverse(RedBlackTreeMapSync<Prefix, Arc<[Entry]>>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reverse {
+    buckets: Index<Bucket>,
+    /// The prefixes that have a bucket, in order.
+    prefixes: RedBlackTreeSetSync<Prefix>,
+}
+
+impl PartialEq for Reverse {
+    fn eq(&self, other: &Self) -> bool {
+        self.buckets == other.buckets
+    }
+}
 
 /// What a name of a reverse zone spells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,40 +134,74 @@ impl Reverse {
     }
 
     fn edit_bucket(&mut self, key: &ServiceKey, prefix: Prefix, edits: &[(Prefix, u8, bool, bool)]) {
-        let old = self.0.get(&prefix).map_or(&[][..], |bucket| &bucket[..]);
+        let old = self.bucket(&prefix).map_or(&[][..], Bucket::uses);
         let mut bucket = Vec::with_capacity(old.len() + edits.len());
         bucket.extend_from_slice(old);
         for &(_, last, endpoint, present) in edits {
-            let entry = Entry { last, endpoint, key: key.clone() };
-            match (bucket.binary_search(&entry), present) {
-                (Err(at), true) => bucket.insert(at, entry),
+            let use_ = Use { last, endpoint, key: key.clone() };
+            match (bucket.binary_search(&use_), present) {
+                (Err(at), true) => bucket.insert(at, use_),
                 (Ok(at), false) => drop(bucket.remove(at)),
                 _ => {}
             }
         }
         if bucket.is_empty() {
-            self.0.remove_mut(&prefix);
+            self.buckets.remove(&prefix);
+            self.prefixes.remove_mut(&prefix);
         } else {
-            self.0.insert_mut(prefix, bucket.into());
+            if old.is_empty() {
+                self.prefixes.insert_mut(prefix);
+            }
+            self.buckets.insert(Bucket(ThinArc::from_header_and_iter(prefix, bucket.into_iter())));
         }
     }
 
-    /// The Services that have this address: `(is an endpoint, key)`, virtual IPs first.
-    pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = (bool, &ServiceKey)> {
+    fn bucket(&self, prefix: &Prefix) -> Option<&Bucket> {
+        self.buckets.get(prefix)
+    }
+
+    /// The Services that have this address, virtual IPs first.
+    pub(crate) fn uses(&self, address: IpAddr) -> &[Use] {
         let (prefix, last) = split(address);
-        let bucket = self.0.get(&prefix).map_or(&[][..], |bucket| &bucket[..]);
-        let start = bucket.partition_point(|entry| entry.last < last);
-        let found = bucket[start..].iter().take_while(move |entry| entry.last == last);
-        found.map(|entry| (entry.endpoint, &entry.key))
+        self.bucket(&prefix).map_or(&[], |bucket| bucket.at(last))
+    }
+
+    /// As [`Reverse::uses`], as pairs `(is an endpoint, key)`.
+    pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = (bool, &ServiceKey)> {
+        self.uses(address).iter().map(|use_| (use_.endpoint, &use_.key))
+    }
+
+    /// The uses of a batch of addresses. As in [`Index::look_up`], memory is asked for one step of all at a time.
+    pub(crate) fn look_up<'z, const N: usize>(&'z self, addresses: &[Option<IpAddr>; N]) -> [&'z [Use]; N] {
+        if addresses.iter().all(Option::is_none) {
+            return [&[]; N];
+        }
+        let keys = addresses.map(|address| address.map(split));
+        let mut probes: [_; N] =
+            std::array::from_fn(|index| Probe::new(keys[index].as_ref().map(|(prefix, _)| prefix)));
+        self.buckets.look_up(&mut probes);
+        let found: [_; N] = std::array::from_fn(|index| probes[index].found().zip(keys[index]));
+        let mut touched = 0;
+        for (bucket, (_, last)) in found.iter().flatten() {
+            touched ^= bucket.uses().get(bucket.guess(*last)).map_or(0, |use_| use_.last);
+        }
+        let uses: [&[Use]; N] =
+            found.map(|found| found.map_or(&[][..], |(bucket, (_, last))| bucket.at(last)));
+        for use_ in uses.iter().filter_map(|uses| uses.first()) {
+            touched ^= use_.key.as_bytes().first().copied().unwrap_or(0);
+        }
+        black_box(touched);
+        uses
     }
 
     /// True when some address between the two is known.
     pub(crate) fn any_between(&self, range: RangeInclusive<IpAddr>) -> bool {
         let ((first, first_last), (end, end_last)) = (split(*range.start()), split(*range.end()));
-        self.0.range(first..=end).any(|(prefix, bucket)| {
-            let above = |entry: &Entry| *prefix > first || entry.last >= first_last;
-            let below = |entry: &Entry| *prefix < end || entry.last <= end_last;
-            bucket.iter().any(|entry| above(entry) && below(entry))
+        self.prefixes.range(first..=end).any(|prefix| {
+            let above = |use_: &Use| *prefix > first || use_.last >= first_last;
+            let below = |use_: &Use| *prefix < end || use_.last <= end_last;
+            let uses = self.bucket(prefix).map_or(&[][..], Bucket::uses);
+            uses.iter().any(|use_| above(use_) && below(use_))
         })
     }
 }
@@ -130,6 +218,14 @@ fn addresses(records: Option<&ServiceRecords>) -> Vec<(IpAddr, bool)> {
 }
 
 impl ReverseName {
+    /// The address, if it is a whole one.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Range(..) => None,
+        }
+    }
+
     /// Reads the labels in front of `in-addr.arpa` or `ip6.arpa`. `None` when they do not spell an address or the
     /// upper part of one in the canonical way.
     pub(crate) fn read(name: &QueryName, family: Reversed) -> Option<Self> {
@@ -165,8 +261,12 @@ impl ReverseName {
 }
 
 fn read_octet(label: &[u8]) -> Option<u8> {
-    let canonical = label == b"0" || (label.first()? != &b'0' && label.iter().all(u8::is_ascii_digit));
-    if canonical { std::str::from_utf8(label).ok()?.parse().ok() } else { None }
+    let canonical = label == b"0" || (label.first()? != &b'0' && label.len() <= 3);
+    let digit = |value: u16, byte: &u8| {
+        Some(value * 10 + u16::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?))
+    };
+    let value = label.iter().filter(|_| canonical).try_fold(0, digit)?;
+    if canonical { u8::try_from(value).ok() } else { None }
 }
 
 fn read_nibble(label: &[u8]) -> Option<u8> {

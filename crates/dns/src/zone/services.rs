@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use services::ServiceName;
 use triomphe::ThinArc;
 
-use super::Endpoints;
-use super::endpoints::NamedPort;
+use super::index::Record;
+use super::{Endpoints, Ports};
 use crate::name::{Name, push_label};
 
 /// The labels `service.namespace` in lower-case wire form without a root: exactly what stands in a question. A thin
@@ -105,7 +106,7 @@ impl ClusterIps {
 #[repr(u8)]
 pub(crate) enum Kind {
     /// By virtual IPs.
-    ClusterIps { addresses: ClusterIps, ports: Box<[NamedPort]> },
+    ClusterIps { addresses: ClusterIps, ports: Ports },
     /// By its endpoints.
     Headless,
     /// By another name.
@@ -134,20 +135,11 @@ impl ServiceRecords {
         }
     }
 
-    /// Asks memory for the first cache line.
-    pub(super) fn touch(&self) -> u64 {
-        let key = match &self.key {
-            PlacedKey::Short(length, _) => *length,
-            PlacedKey::Long(_) => 0,
-        };
-        u64::from(key)
-    }
-
-    /// The ports of its own, which only Services with virtual IPs have.
-    pub(crate) fn ports(&self) -> &[NamedPort] {
+    /// Asks memory for the cache line of the ports; the result means nothing.
+    pub(crate) fn touch_ports(&self) -> usize {
         match &self.kind {
-            Kind::ClusterIps { ports, .. } => ports,
-            _ => &[],
+            Kind::ClusterIps { ports: Ports::Few(length, _), .. } => usize::from(*length),
+            _ => 0,
         }
     }
 
@@ -155,6 +147,22 @@ impl ServiceRecords {
         match &self.kind {
             Kind::ClusterIps { addresses, .. } => addresses.as_slice(),
             _ => &[],
+        }
+    }
+}
+
+impl Record for Arc<ServiceRecords> {
+    type Key = [u8];
+
+    fn key(&self) -> &[u8] {
+        ServiceRecords::key(self)
+    }
+
+    /// The cache line of the key and the address.
+    fn touch(&self) -> usize {
+        match &self.key {
+            PlacedKey::Short(length, _) => usize::from(*length),
+            PlacedKey::Long(_) => 0,
         }
     }
 }
@@ -167,7 +175,7 @@ mod tests {
     fn what_most_questions_need_stands_in_one_cache_line() {
         let key = ServiceKey::new(&ServiceName::new("default", "podinfo")).unwrap();
         let addresses = ClusterIps::new(&["10.96.0.1".parse().unwrap()]);
-        let kind = Kind::ClusterIps { addresses, ports: Box::default() };
+        let kind = Kind::ClusterIps { addresses, ports: Ports::default() };
         let records = ServiceRecords::new(&key, kind, Endpoints::default());
         let line = |address: usize| address / 64;
         let start = line(std::ptr::from_ref(&records).addr());
