@@ -2,10 +2,13 @@
 //! memory of the zone. Loopback only; each round asks all servers in turn, so that what else the machine does weighs on
 //! all alike.
 
+mod forwarded;
+mod freshness;
 mod generator;
 mod memory;
 mod names;
 mod servers;
+mod upstream;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -30,6 +33,10 @@ const LATENCY_OF: [Workload; 2] = [Workload::A, Workload::Mix];
 /// Passes over a workload's packets without a socket, and packets between two looks at the clock.
 const PASSES: usize = 10;
 const STRETCH: usize = 500;
+/// Rounds of the latency for each round of the load: short ones, of which the machine's other work leaves most alone.
+const LATENCY_ROUNDS: usize = 5;
+/// The goal for the 99th percentile, in microseconds.
+const LATENCY_GOAL: f64 = 1000.0;
 
 /// What to measure, from the command line.
 struct Options {
@@ -82,10 +89,16 @@ impl Options {
 }
 
 /// Measures `load`, `latency`, `answer` (without a socket), `memory`, or prints the `objects` of the cluster for another
-/// server; all but the last without a name.
+/// server; load and latency without a name. `forwarded` and `freshness` have options of their own.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let part = arguments.first().filter(|name| !name.starts_with('-')).map(String::as_str);
-    let options = Options::read(&arguments[usize::from(part.is_some())..])?;
+    let rest = &arguments[usize::from(part.is_some())..];
+    match part {
+        Some("freshness") => return freshness::run(rest),
+        Some("forwarded") => return forwarded::run(rest),
+        _ => {}
+    }
+    let options = Options::read(rest)?;
     for services in &options.sizes {
         let cluster = Cluster { services: *services, endpoints: options.endpoints };
         match part {
@@ -95,7 +108,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Some("load") => serve(cluster, &options, true, false)?,
             Some("latency") => serve(cluster, &options, false, true)?,
             None => serve(cluster, &options, true, true)?,
-            Some(other) => bail!("{other}: there are load, latency, answer, memory, objects"),
+            Some(other) => {
+                bail!("{other}: there are load, latency, answer, memory, objects, forwarded, freshness")
+            }
         }
     }
     Ok(())
@@ -107,7 +122,7 @@ fn zone(cluster: Cluster) -> Result<Arc<Zone>> {
 }
 
 fn targets(cluster: Cluster, options: &Options) -> Result<Vec<Target>> {
-    let mut targets = vec![Target::echo()?, Target::ours(zone(cluster)?)?];
+    let mut targets = vec![Target::echo()?, Target::ours(cluster)?];
     for peer in &options.peers {
         targets.push(match peer.as_str() {
             "nsd" => Target::nsd(cluster)?,
@@ -140,7 +155,8 @@ fn serve(cluster: Cluster, options: &Options, load: bool, latency: bool) -> Resu
     }
     if latency {
         println!(
-            "\nTime to the answer at half of each server's rate (p50, p99, p99.9; queries without an answer):\n"
+            "\nTime to the answer at half of each server's rate: medians over rounds of p50 / p99 / p99.9; rounds with a p99 \
+             below {LATENCY_GOAL} µs; queries without an answer:\n"
         );
         let rows: Result<Vec<_>> =
             LATENCY_OF.iter().map(|workload| latency_row(cluster, *workload, &targets, options)).collect();
@@ -188,14 +204,19 @@ fn latency_row(
     for target in targets {
         let rates = (0..3).map(|_| Ok(full.load(target, options.time)?.rate)).collect::<Result<Vec<_>>>()?;
         let mut runs = Vec::new();
-        for _ in 0..options.rounds {
-            runs.push(even.latencies(target.address, middle(rates.clone()) / 2.0, 3 * options.time)?);
+        for _ in 0..LATENCY_ROUNDS * options.rounds {
+            runs.push(even.latencies(target.address, middle(rates.clone()) / 2.0, options.time)?);
         }
-        let lost: usize = runs.iter().map(|(_, lost)| lost).sum();
-        let at = |part: f64| middle(runs.iter().map(|(taken, _)| percentile(taken, part)).collect());
-        row.push(format!("{:.0} / {:.0} / {:.0} µs; {lost}", at(0.5), at(0.99), at(0.999)));
+        row.push(latency_cell(&runs));
     }
     Ok(row)
+}
+
+fn latency_cell(runs: &[(Vec<Duration>, usize)]) -> String {
+    let lost: usize = runs.iter().map(|(_, lost)| lost).sum();
+    let at = |part: f64| middle(runs.iter().map(|(taken, _)| percentile(taken, part)).collect());
+    let met = runs.iter().filter(|(taken, _)| percentile(taken, 0.99) < LATENCY_GOAL).count();
+    format!("{:.0} / {:.0} / {:.0} µs; {met} of {}; {lost}", at(0.5), at(0.99), at(0.999), runs.len())
 }
 
 /// Microseconds.

@@ -7,10 +7,10 @@
 //! sync, and is given up when that takes longer than the limit. A change counts from the call of the API to the first
 //! connection that finds it: that reaches the new endpoint, or nobody any more.
 
-mod api;
+pub(crate) mod api;
 mod candidate;
 mod figures;
-mod fill;
+pub(crate) mod fill;
 mod node;
 
 use std::net::SocketAddrV4;

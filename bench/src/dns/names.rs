@@ -113,7 +113,7 @@ fn scatter(number: u32, count: u32) -> u32 {
     (u64::from(number) * 7919 % u64::from(count.max(1))) as u32
 }
 
-fn packet(name: &str, kind: &str) -> Result<Vec<u8>> {
+pub(crate) fn packet(name: &str, kind: &str) -> Result<Vec<u8>> {
     let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     packet.extend(name.parse::<Name>()?.as_wire());
     packet.extend(kind_number(kind).unwrap_or_default().to_be_bytes());

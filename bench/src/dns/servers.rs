@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use dns::corefile::{self, NoSources};
 use dns::datagrams::Batch;
-use dns::server::{Server, Sockets};
-use dns::zone::Zone;
+use dns::instance::{Instance, Options};
+use dns::metrics::Metrics;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -30,7 +31,7 @@ const START_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
-    /// Process and, if not all of its threads count, the name of those that do.
+    /// Process and, if not all of its threads count, how the names of those that do begin.
     process: u32,
     threads: Option<&'static str>,
     keep: Keep,
@@ -38,19 +39,44 @@ pub(crate) struct Target {
 
 /// What ends with the target.
 enum Keep {
-    Ours(#[allow(dead_code, reason = "dropping it stops the server")] Server),
+    Ours(#[allow(dead_code, reason = "dropping it stops the server")] Box<Instance>),
     Child(Child, PathBuf),
     Elsewhere,
 }
 
 impl Target {
-    /// One UDP thread of ours, answering from the zone of `cluster`.
-    pub(crate) fn ours(zone: Arc<Zone>) -> Result<Self> {
-        let server =
-            on_core(SERVER_CORE, || Server::start(zone, Vec::new(), vec![Sockets::bind(loopback(0), 1)?]))?;
-        server.set_synced(true);
-        let address = server.addresses()[0];
-        Ok(Self::here("sluice", address, Some("dns-udp"), Keep::Ours(server)))
+    /// One UDP thread of ours with kubeadm's Corefile, everything counted, answering for `cluster`.
+    pub(crate) fn ours(cluster: Cluster) -> Result<Self> {
+        let text = corefile::kubeadm("cluster.local", "127.0.0.1:9").replace(".:53", ".:0");
+        let mut target = Self::ours_with(&text)?;
+        target.update(cluster)?;
+        Ok(target)
+    }
+
+    /// One UDP thread of ours with this Corefile, which listens on port 0 for any.
+    pub(crate) fn ours_with(text: &str) -> Result<Self> {
+        Ok(Self::of_instance(on_core(SERVER_CORE, || instance(text))?))
+    }
+
+    /// Gives our own server the objects of this cluster.
+    pub(crate) fn update(&mut self, cluster: Cluster) -> Result<()> {
+        let Keep::Ours(instance) = &mut self.keep else { bail!("not our server") };
+        let mut model = cluster.model()?;
+        instance.update(&model.snapshot(), &model.take_changes(), 1);
+        Ok(())
+    }
+
+    fn of_instance(instance: Instance) -> Self {
+        let address = instance.addresses()[0];
+        Self::here("sluice", address, Some("dns-"), Keep::Ours(Box::new(instance)))
+    }
+
+    /// `sluice dns` or CoreDNS, whose flags are the same, with this Corefile, in which `PORT` stands for the port.
+    pub(crate) fn program(name: &str, program: &Path, text: &str) -> Result<Self> {
+        let (port, folder) = (5393, temporary("program")?);
+        let text = text.replace("PORT", &port.to_string());
+        let arguments = if name == "sluice" { &["dns", "-conf"][..] } else { &["-conf"] };
+        Self::child(name, port, folder, &text, program, arguments)
     }
 
     /// A thread that sends every datagram back, until the process ends.
@@ -103,7 +129,7 @@ impl Target {
         for (zone, _) in cluster.zone_files() {
             text += &format!("zone:\n name: {zone}\n zonefile: {zone}.zone\n");
         }
-        Self::child("nsd", port, folder, &text, &["-d", "-c"])
+        Self::child("nsd", port, folder, &text, Path::new("nsd"), &["-d", "-c"])
     }
 
     /// Knot DNS with one UDP thread.
@@ -118,20 +144,26 @@ impl Target {
         for (zone, _) in cluster.zone_files() {
             text += &format!("  - domain: {zone}\n    file: {zone}.zone\n");
         }
-        Self::child("knotd", port, folder, &text, &["-c"])
+        Self::child("knotd", port, folder, &text, Path::new("knotd"), &["-c"])
     }
 
-    fn child(program: &str, port: u16, folder: PathBuf, text: &str, arguments: &[&str]) -> Result<Self> {
+    fn child(
+        name: &str,
+        port: u16,
+        folder: PathBuf,
+        text: &str,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let file = folder.join("conf");
         fs::write(&file, text)?;
         let log = fs::File::create(folder.join("log"))?;
         let mut command = Command::new(program);
         command.args(arguments).arg(&file).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = on_core(SERVER_CORE, || command.spawn())
-            .with_context(|| format!("cannot start {program}: is its Debian package installed?"))?;
+            .with_context(|| format!("cannot start {}: is it installed?", program.display()))?;
         let (address, process) = (loopback(port), child.id());
-        let name = program.into();
-        Ok(Self { name, address, process, threads: None, keep: Keep::Child(child, folder) })
+        Ok(Self { name: name.into(), address, process, threads: None, keep: Keep::Child(child, folder) })
     }
 
     /// Waits until `query` is answered as it should be.
@@ -160,7 +192,7 @@ impl Target {
         while let Some(process) = processes.pop() {
             for task in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
                 let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
-                if self.threads.is_none_or(|name| read("comm").trim() == name) {
+                if self.threads.is_none_or(|name| read("comm").starts_with(name)) {
                     total += read("schedstat")
                         .split(' ')
                         .next()
@@ -189,22 +221,38 @@ impl Drop for Target {
     }
 }
 
-/// A folder with the zone files.
-fn folder(name: &str, cluster: Cluster) -> Result<PathBuf> {
+fn instance(text: &str) -> Result<Instance> {
+    let config = corefile::read(text, "Corefile", 53, &NoSources).context("our own Corefile")?;
+    let options = Options {
+        listen: vec![loopback(0).ip()],
+        workers: 1,
+        metrics: Arc::new(Metrics::default()),
+        sink: Arc::new(|_: &str| {}),
+    };
+    Ok(Instance::start(config, options)?)
+}
+
+fn temporary(name: &str) -> Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("sluice-bench-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A folder with the zone files.
+fn folder(name: &str, cluster: Cluster) -> Result<PathBuf> {
+    let folder = temporary(name)?;
     for (zone, text) in cluster.zone_files() {
         fs::write(Path::new(&folder).join(format!("{zone}.zone")), text)?;
     }
     Ok(folder)
 }
 
-fn loopback(port: u16) -> SocketAddr {
+pub(crate) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// Runs `work` on one core; threads and processes that it starts stay there.
-fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> T {
     stay_on(core);
     let result = work();
     stay_on(GENERATOR_CORE);

@@ -16,7 +16,7 @@ use super::node::PROBE_PORT;
 use crate::objects;
 
 /// Where everything is.
-pub(super) const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 /// The node that the candidates are.
 pub(super) const NODE: &str = "bench-node";
 /// How often, and after which pause, a Service is created whose address is not free yet.
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const START: Duration = Duration::from_secs(180);
 
 /// A connection to the API, used from this thread only.
-pub(super) struct Api {
+pub(crate) struct Api {
     runtime: tokio::runtime::Runtime,
     client: Client,
     /// Changes of [`Self::churn`] so far: every one is a change, also for the next candidate.
@@ -35,7 +35,7 @@ pub(super) struct Api {
 
 impl Api {
     /// Waits until the API is ready, and makes the node and the probe's Service.
-    pub(super) fn connect(kubeconfig: &Path) -> Result<Self> {
+    pub(crate) fn connect(kubeconfig: &Path) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let read = Kubeconfig::read_from(kubeconfig)?;
         let config = runtime.block_on(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()))?;
@@ -89,25 +89,33 @@ impl Api {
 
     /// A Service on 10.96.0.`host` whose endpoint is 10.200.0.`endpoint`.
     pub(super) fn create_probe(&self, name: &str, host: u8, endpoint: u8) -> Result<()> {
-        let address = format!("10.96.0.{host}");
+        self.create_service(name, &format!("10.96.0.{host}"))?;
+        self.create_slice(name, endpoint)
+    }
+
+    /// A Service with this virtual IP, or `None` for a headless one.
+    pub(crate) fn create_service(&self, name: &str, address: &str) -> Result<()> {
         let service: Service = serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {"clusterIP": address, "clusterIPs": [address], "ports": [{"port": 80, "protocol": "TCP"}]},
         }))?;
+        self.runtime.block_on(self.put_service(&service))
+    }
+
+    /// A Service's slice with the endpoint 10.200.0.`endpoint`.
+    pub(crate) fn create_slice(&self, name: &str, endpoint: u8) -> Result<()> {
         let slice: EndpointSlice = serde_json::from_value(json!({
             "addressType": "IPv4",
             "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
             "ports": [{"port": PROBE_PORT, "protocol": "TCP", "name": ""}],
             "endpoints": endpoints(endpoint),
         }))?;
-        self.runtime.block_on(async {
-            self.put_service(&service).await?;
-            self.slices().create(&PostParams::default(), &slice).await.context("creating a slice")?;
-            Ok(())
-        })
+        let created = self.runtime.block_on(self.slices().create(&PostParams::default(), &slice));
+        created.context("creating a slice")?;
+        Ok(())
     }
 
-    pub(super) fn delete_service(&self, name: &str) -> Result<()> {
+    pub(crate) fn delete_service(&self, name: &str) -> Result<()> {
         self.runtime.block_on(self.services().delete(name, &DeleteParams::default()))?;
         Ok(())
     }
@@ -119,9 +127,13 @@ impl Api {
 
     /// Gives the probe another endpoint.
     pub(super) fn move_probe(&self, endpoint: u8) -> Result<()> {
+        self.move_endpoint("probe", endpoint)
+    }
+
+    /// Gives a Service of one endpoint another one.
+    pub(crate) fn move_endpoint(&self, name: &str, endpoint: u8) -> Result<()> {
         let patch = Patch::Merge(json!({"endpoints": endpoints(endpoint)}));
-        self.runtime
-            .block_on(async { self.slices().patch("probe", &PatchParams::default(), &patch).await })?;
+        self.runtime.block_on(async { self.slices().patch(name, &PatchParams::default(), &patch).await })?;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::objects;
 const BATCH: usize = 500;
 
 /// Writes so many Services with so many endpoints.
-pub(super) fn fill(store: &Store, services: u32, endpoints: u32) -> Result<()> {
+pub(crate) fn fill(store: &Store, services: u32, endpoints: u32) -> Result<()> {
     let numbers: Vec<u32> = (0..services).collect();
     for batch in numbers.chunks(BATCH) {
         let mut puts = Vec::with_capacity(3 * batch.len());

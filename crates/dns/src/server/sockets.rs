@@ -10,6 +10,9 @@ use super::ServerError;
 
 /// Receive buffer asked for, in bytes: about a thousand waiting queries. The kernel may give less.
 const RECEIVE_BYTES: usize = 1 << 20;
+/// Most UDP threads that are worth it: together they answer more than a million queries a second, and queries that are
+/// spread over more sockets come in smaller batches.
+const WORKERS_MAX: usize = 8;
 /// Tries to find a port that is free for UDP and TCP alike, when any will do.
 const PORT_TRIES_MAX: usize = 20;
 
@@ -23,10 +26,11 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// As many UDP threads as this machine runs at a time.
+    /// As many UDP threads as this machine, or the processor time that the process may take, runs at a time, and no more
+    /// than [`WORKERS_MAX`]. The kernel spreads flows over the sockets, so one busy core does not hold up all clients.
     #[must_use]
     pub fn default_workers() -> usize {
-        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(WORKERS_MAX)
     }
 
     /// Binds `workers` UDP sockets (at least one) with `SO_REUSEPORT`, and TCP, in the namespace of this thread. Port 0

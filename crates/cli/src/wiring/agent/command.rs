@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
+use dns::server::Sockets;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -172,6 +173,7 @@ impl DnsFlags {
             },
             local_address: Some(local),
             listen: vec![address, own],
+            udp_workers: Sockets::default_workers(),
             exposure: Exposure::Loopback,
         })
     }

@@ -81,6 +81,9 @@ pub(crate) struct DnsConfig {
     /// Where it listens: the cluster's DNS address, local to this node, and the node's own address.
     /// Blocks of the Corefile that say `bind` listen there instead. Empty: every address.
     pub(crate) listen: Vec<IpAddr>,
+    /// UDP threads for each address. A node that serves a cluster has one for each core; the lab's nodes share a machine
+    /// whose one thread answers more than all their pods ask.
+    pub(crate) udp_workers: usize,
     /// Who may ask for its health and its counts.
     pub(crate) exposure: Exposure,
 }
@@ -104,6 +107,7 @@ impl Config {
                 },
                 local_address: Some(node.dns_address),
                 listen: vec![node.dns_address.into(), node.address.addr().into()],
+                udp_workers: 1,
                 exposure: Exposure::Loopback,
             }),
         }

@@ -17,9 +17,6 @@ use super::DnsConfig;
 use super::slot::{Slot, Taken, Update};
 use super::stages::Stages;
 
-/// UDP threads for each address: on a development machine one keeps up with everything.
-const WORKERS: usize = 1;
-
 /// The running servers, for everyone who asks about them.
 pub(crate) struct Dns {
     instance: Mutex<Instance>,
@@ -88,7 +85,7 @@ impl Names {
         }
         let options = Options {
             listen: config.listen.clone(),
-            workers: WORKERS,
+            workers: config.udp_workers,
             metrics: Arc::clone(&metrics),
             sink: Arc::new(|line| say!("{line}")),
         };

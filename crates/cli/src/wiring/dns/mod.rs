@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ::dns::server::Sockets;
 use anyhow::Context;
 
 use super::agent::corefile::{CorefileSource, Place};
@@ -106,6 +107,7 @@ fn dns_config(args: &Args) -> anyhow::Result<DnsConfig> {
             corefile: corefile(place),
             local_address: None,
             listen,
+            udp_workers: Sockets::default_workers(),
             exposure: Exposure::AsWritten,
         });
     }
@@ -113,5 +115,11 @@ fn dns_config(args: &Args) -> anyhow::Result<DnsConfig> {
     let (listen, port) = one_port(if args.listen.is_empty() { &default } else { &args.listen })?;
     let upstreams = (!args.upstream.is_empty()).then_some(&args.upstream[..]);
     let place = Place::Made(made_corefile(&args.dns_domain, port, upstreams));
-    Ok(DnsConfig { corefile: corefile(place), local_address: None, listen, exposure: Exposure::Nobody })
+    Ok(DnsConfig {
+        corefile: corefile(place),
+        local_address: None,
+        listen,
+        udp_workers: Sockets::default_workers(),
+        exposure: Exposure::Nobody,
+    })
 }
