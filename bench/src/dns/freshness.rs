@@ -110,11 +110,11 @@ fn endpoint_changed(api: &Api, target: &Target, turn: u32) -> Result<Duration> {
 
 /// Creates a Service, and deletes it afterwards.
 fn service_added(api: &Api, target: &Target, turn: u32) -> Result<Duration> {
-    // Other names each time: nobody may remember that there is none.
-    let (name, host) =
-        (format!("fresh-{turn}-{}", target.name.to_lowercase()), 201 + u8::try_from(turn % 40)?);
-    api.create_service(&name, host)?;
-    let taken = until(target, &name, Ipv4Addr::new(10, 96, 0, host));
+    // Another name each time.
+    let name = format!("fresh-{turn}-{}", target.name.to_lowercase());
+    let address = Ipv4Addr::new(10, 96, 0, 201 + u8::try_from(turn % 40)?);
+    api.create_service(&name, &address.to_string())?;
+    let taken = until(target, &name, address);
     api.delete_service(&name)?;
     taken
 }
