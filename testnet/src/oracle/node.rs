@@ -20,6 +20,7 @@ use crate::cluster::{self, Namespace};
 mod raw;
 mod tun;
 
+pub use super::packet::Form;
 use raw::RawSockets;
 
 /// A node forwards, trusts no path more than another, refuses without limits of rate, and soon forgets a flow that had no
@@ -183,13 +184,27 @@ impl Node {
     /// # Errors
     /// It could not be sent.
     pub fn send_from(&mut self, way: Way, source: SocketAddr, to: Destination) -> io::Result<Fate> {
+        self.send_form(way, source, to, Form::Opening)
+    }
+
+    /// The same with a packet of any kind.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub fn send_form(
+        &mut self,
+        way: Way,
+        source: SocketAddr,
+        to: Destination,
+        form: Form,
+    ) -> io::Result<Fate> {
         self.sent += 1;
         let number = self.sent;
-        let first = First { protocol: to.protocol, source, destination: to.address, number };
+        let first = First { protocol: to.protocol, source, destination: to.address, number, form };
         match way {
             Way::Own => self.own.send(&first)?,
-            Way::Pods => self.wires[0].write_all(&first.bytes())?,
-            Way::Wire => self.wires[1].write_all(&first.bytes())?,
+            Way::Pods => first.packets().iter().try_for_each(|packet| self.wires[0].write_all(packet))?,
+            Way::Wire => first.packets().iter().try_for_each(|packet| self.wires[1].write_all(packet))?,
         }
         if let Some(fate) = self.observe(way, &first) {
             return Ok(fate);
@@ -207,11 +222,20 @@ impl Node {
             }
         }
         self.own.receive(first.source.is_ipv4(), &mut |sighting| seen.push(sighting));
+        // Reassembled, or its first part: told by what begins a flow.
+        let form = if first.form == Form::Fragments { Form::Opening } else { first.form };
         let arrived = seen.iter().find_map(|sighting| match sighting {
-            Sighting::First(other) if other.number == first.number => Some(self.fate(way, first, other)),
+            Sighting::First(other) if other.number == first.number && other.form == form => {
+                Some(self.fate(way, first, other))
+            }
             _ => None,
         });
-        arrived.or_else(|| seen.contains(&Sighting::Refusal(first.number)).then_some(Fate::Reject))
+        let refused = seen.iter().any(|sighting| match sighting {
+            Sighting::Refusal(number) => *number == first.number,
+            // A FIN is refused by a reset that takes up its acknowledgement.
+            Sighting::First(other) => other.number == first.number && other.form == Form::Reset,
+        });
+        arrived.or_else(|| refused.then_some(Fate::Reject))
     }
 
     fn fate(&self, way: Way, first: &First, arrived: &First) -> Fate {

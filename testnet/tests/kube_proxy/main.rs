@@ -17,6 +17,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
+mod by_hand;
 mod changes;
 mod scenarios;
 mod sets;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
     if let Err(error) = pods::userns::enter() {
         eprintln!("no user namespace: {error}");
     }
-    harness::run([sets::trials(), changes::trials(), scenarios::trials()].into_iter().flatten().collect())
+    let trials = [sets::trials(), changes::trials(), scenarios::trials(), by_hand::trials()];
+    harness::run(trials.into_iter().flatten().collect())
 }
 
 fn done(differences: Vec<String>) -> Outcome {

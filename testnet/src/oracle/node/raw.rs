@@ -43,15 +43,18 @@ impl RawSockets {
 
     /// Sends as a process of the node does. A refusal or a loss on the way out is no error here: it will be seen.
     pub(super) fn send(&self, first: &First) -> io::Result<()> {
-        let bytes = first.bytes();
-        let sent = match first.destination {
+        first.packets().iter().try_for_each(|packet| self.send_packet(packet, first.destination))
+    }
+
+    fn send_packet(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        let sent = match to {
             SocketAddr::V4(to) => {
                 let to = SockaddrIn::from(SocketAddrV4::new(*to.ip(), 0));
-                sendto(self.send[1].as_raw_fd(), &bytes, &to, MsgFlags::empty())
+                sendto(self.send[1].as_raw_fd(), bytes, &to, MsgFlags::empty())
             }
             SocketAddr::V6(to) => {
                 let to = SockaddrIn6::from(SocketAddrV6::new(*to.ip(), 0, 0, 0));
-                sendto(self.send[0].as_raw_fd(), &bytes, &to, MsgFlags::empty())
+                sendto(self.send[0].as_raw_fd(), bytes, &to, MsgFlags::empty())
             }
         };
         match sent {
