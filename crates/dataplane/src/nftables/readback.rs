@@ -1,7 +1,7 @@
 //! Reads our table back from the kernel.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
@@ -258,13 +258,17 @@ impl Reader<'_> {
         let found = self.elements(list.map(), |element| {
             Some((element.service(family)?, element.number(family)?, element.endpoint(family)?))
         })?;
+        let mut lists: HashMap<FrontendKey, Vec<Option<SocketAddr>>> = HashMap::new();
         for (key, number, endpoint) in found.into_iter().filter(|(_, number, _)| *number < HIGHEST_NUMBER) {
-            let endpoints = state.frontends.entry(key).or_default().list_mut(list);
+            let endpoints = lists.entry(key).or_default();
             let index = number as usize;
             if endpoints.len() <= index {
                 endpoints.resize(index + 1, None);
             }
             endpoints[index] = Some(endpoint);
+        }
+        for (key, endpoints) in lists {
+            *state.frontends.entry(key).or_default().list_mut(list) = endpoints.into_iter().collect();
         }
         Ok(())
     }

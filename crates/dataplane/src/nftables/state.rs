@@ -2,14 +2,16 @@
 
 mod held;
 mod lines;
+mod numbered;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-pub(super) use held::{External, Held, Numbered, Route, Service};
+pub(super) use held::{External, Held, Route, Service};
 pub(crate) use lines::lines;
+pub(super) use numbered::Numbered;
 
 use super::affinity::{Sticky, listed};
 use super::plan::Retired;
@@ -92,7 +94,7 @@ impl State {
 
     /// All endpoints that packets for a frontend may go to.
     pub(super) fn endpoints(&self, held: &Held) -> BTreeSet<SocketAddr> {
-        let numbered = List::BOTH.into_iter().flat_map(|list| held.list(list)).flatten().copied();
+        let numbered = List::BOTH.into_iter().flat_map(|list| held.list(list).iter()).flatten();
         let sticky = held.routes().filter_map(|route| match route {
             Route::Sticky(sticky) => Some(listed(self.chains.get(&sticky.chain())?)),
             _ => None,

@@ -9,9 +9,11 @@ use dataplane::reconcile::Reconciler;
 use serde_json::{Value, json};
 use services::Protocol;
 
+use crate::load::After;
 use crate::namespace::isolated;
 use crate::node::{Answer, NODE, NODE6, Pod, connect, set_up_dual_stack};
 use crate::objects::{self, Proxy, dual_stack_facts};
+use crate::restart::nft;
 
 const LOAD_BALANCER: [&str; 2] = ["198.51.100.7", "2001:db8:100::7"];
 const CLUSTER_IP: [&str; 2] = ["10.96.1.1", "fd00:96::1:1"];
@@ -291,4 +293,67 @@ pub(crate) fn filter_chains_refuse_where_nat_chains_cannot() {
 
 fn packet(from: &Pod, to: SocketAddr) -> Packet {
     Packet::new(from.ip(to.is_ipv6()), Protocol::Tcp, to)
+}
+
+/// Commits the first transaction of what changed, and no other.
+fn half_sync(proxy: &mut Proxy) {
+    let changes = proxy.model.take_changes();
+    let touched = proxy.table.update(&proxy.model.snapshot(), &changes);
+    proxy.reconciler.set_faults(Some(Box::new(After(1))));
+    proxy.reconciler.sync(&proxy.table, &touched).unwrap_err();
+    proxy.reconciler.set_faults(None);
+}
+
+/// A packet walks the rules of the generation that it met first, but finds the maps' newest elements. What it may have
+/// found in one map before a change is put back there, so that every connection meets the others as that packet does.
+pub(crate) fn a_packet_between_two_policies_is_served() {
+    isolated("external::a_packet_between_two_policies_is_served", || {
+        let mut lab = Lab::new();
+        lab.proxy.reconciler = Reconciler::open().unwrap().without_ownership();
+        let policy = |lab: &mut Lab, policy| apply(&mut lab.proxy, &json!({"externalTrafficPolicy": policy}));
+        lab.endpoints(&[true, true]);
+        // All chains are there then, and the changes that follow need no transaction for one.
+        for name in ["Local", "Cluster"] {
+            policy(&mut lab, name);
+            lab.sync();
+        }
+        let key = "tcp . 198.51.100.7 . 80";
+        let put = |map: &str, verdict: &str| {
+            assert!(nft(&format!("add element ip sluice {map} {{ {key} : {verdict} }}")), "{map} {verdict}");
+        };
+        let take = |map: &str| assert!(nft(&format!("delete element ip sluice {map} {{ {key} }}")), "{map}");
+        let serves = |lab: &Lab| -> BTreeSet<(String, String)> {
+            let answers = (0..TRIES).map(|_| lab.outside.connect("198.51.100.7:80"));
+            let served = answers.map(|answer| match answer {
+                Answer::From(server, client) => (server, client),
+                answer => panic!("{answer:?}"),
+            });
+            served.collect()
+        };
+        let servers = |found: &BTreeSet<(String, String)>| -> BTreeSet<String> {
+            found.iter().map(|(server, _)| server.clone()).collect()
+        };
+        let here = BTreeSet::from([lab.here.ip(false).to_string()]);
+
+        policy(&mut lab, "Local");
+        half_sync(&mut lab.proxy);
+        take("services");
+        put("services", "goto n2");
+        let found = serves(&lab);
+        assert_eq!(servers(&found).len(), 2, "the old list is whole: {found:?}");
+        assert!(found.iter().all(|(_, client)| *client == node(false).to_string()), "masqueraded: {found:?}");
+        lab.proxy.reconciler.repair(&lab.proxy.table).unwrap();
+        lab.proxy.assert_in_sync();
+
+        policy(&mut lab, "Cluster");
+        half_sync(&mut lab.proxy);
+        take("services");
+        put("services", "goto external");
+        put("outside", "goto o1");
+        assert_eq!(servers(&serves(&lab)), here, "the old list for connections from elsewhere is whole");
+        take("outside");
+        assert_eq!(servers(&serves(&lab)).len(), 1, "it finds nothing there any more: the first of all");
+        lab.proxy.reconciler.repair(&lab.proxy.table).unwrap();
+        lab.proxy.assert_in_sync();
+    });
 }

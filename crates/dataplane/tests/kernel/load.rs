@@ -141,7 +141,7 @@ pub(crate) fn one_change_among_many_is_small() {
 
 /// Lets so many transactions through, then fails all.
 #[derive(Debug)]
-struct After(usize);
+pub(crate) struct After(pub(crate) usize);
 
 impl Faults for After {
     fn strike(&mut self, call: Call) -> Option<i32> {

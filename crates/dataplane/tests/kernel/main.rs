@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         affinity::a_full_memory_still_balances,
         affinity::another_layout_keeps_the_memory,
         external::a_policy_decides_who_serves_whom,
+        external::a_packet_between_two_policies_is_served,
         external::source_ranges_bind_load_balancers_only,
         external::filter_chains_refuse_where_nat_chains_cannot,
         external::cluster_ips_are_masqueraded_as_told,

@@ -21,6 +21,7 @@ mod guard;
 mod health;
 mod http;
 mod interfaces;
+mod memory;
 mod metrics;
 pub(crate) mod names;
 mod node_facts;

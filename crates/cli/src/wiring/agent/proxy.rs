@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use super::connections::Connections;
 use super::events::Report;
+use super::memory;
 use super::node_facts::{Surroundings, node_facts};
 use super::observed::{Observed, Trigger};
 use super::proxy_config::ProxyConfig;
@@ -260,6 +261,7 @@ impl Proxy {
                 "the kernel holds the services"
             );
             self.synced_once = true;
+            memory::give_back();
         }
         debug!(?synced, "synced");
         true

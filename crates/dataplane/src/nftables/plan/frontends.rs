@@ -40,7 +40,8 @@ impl FrontendPlan {
         let numbered_lists = frontend.is_some_and(|frontend| frontend.affinity.is_none());
         let endpoints = |target: Option<&Target>, list| {
             let target = target.filter(|_| numbered_lists);
-            renumber(held.list(list), target.map(Target::endpoints).unwrap_or_default())
+            let old: Vec<Option<SocketAddr>> = held.list(list).iter().collect();
+            renumber(&old, target.map(Target::endpoints).unwrap_or_default())
         };
         let outside = frontend.and_then(|frontend| frontend.outside.as_ref());
         let numbers = [

@@ -1,19 +1,17 @@
 //! What the table holds for one frontend.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use services::{Protocol, TrafficPolicy};
 
+use super::Numbered;
 use crate::forwarding_table::{Frontend, Kind, Masquerade, Target, attributes};
 use crate::nftables::affinity::{Group, Sticky};
 use crate::nftables::expression::Verdict;
 use crate::nftables::message::clip;
 use crate::nftables::rules::{EXTERNAL, List, REFUSE};
-
-/// Endpoints by number; a hole is a fault.
-pub(crate) type Numbered = Vec<Option<SocketAddr>>;
 
 /// Where a map sends a service port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +142,7 @@ pub(crate) struct External {
 pub(in crate::nftables) static NOTHING: External = External {
     inside: None,
     outside: None,
-    endpoints: Vec::new(),
+    endpoints: Numbered::EMPTY,
     guarded: false,
     sources: BTreeSet::new(),
     masqueraded: false,
@@ -174,7 +172,9 @@ impl External {
     pub(in crate::nftables) fn join(&mut self, other: Self) {
         self.inside = self.inside.take().or(other.inside);
         self.outside = self.outside.take().or(other.outside);
-        self.endpoints.extend(other.endpoints);
+        if !other.endpoints.is_empty() {
+            self.endpoints = self.endpoints.iter().chain(other.endpoints.iter()).collect();
+        }
         self.guarded |= other.guarded;
         self.sources.extend(other.sources);
         self.masqueraded |= other.masqueraded;

@@ -99,7 +99,9 @@ impl State {
             (Route::Drop, _) => Outcome::Target(Target::Drop),
             (Route::External, _) => Outcome::Fault("it asks for the client twice".to_owned()),
             (Route::Unknown, _) => Outcome::Fault("a chain that is not ours".to_owned()),
-            (Route::Balance(list, count), None) => Outcome::of_list(held.list(*list), *count),
+            (Route::Balance(list, count), None) => {
+                Outcome::of_list(held.list(*list).iter().collect(), *count)
+            }
             (Route::Sticky(sticky), Some(timeout)) => self.remembering(key, sticky, timeout.as_secs()),
             (Route::Balance(..), Some(_)) => Outcome::Fault("its clients are not remembered".to_owned()),
             (Route::Sticky(_), None) => Outcome::Fault("its clients are remembered".to_owned()),
@@ -257,7 +259,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of_list(endpoints: &[Option<SocketAddr>], count: u32) -> Self {
+    fn of_list(endpoints: Vec<Option<SocketAddr>>, count: u32) -> Self {
         let mut found: Vec<SocketAddr> = endpoints.iter().take(count as usize).flatten().copied().collect();
         found.sort_unstable();
         if found.len() != count as usize || endpoints.len() != count as usize {
