@@ -59,7 +59,10 @@ pub(crate) fn run() -> Result<()> {
     println!("\nWhole connections a second: handshake, a byte each way, closed by both sides:\n");
     print_table(&head, &whole);
     println!("\nThe handshake of each of them:\n");
-    print_table(&["services", "direct p50", "p99", "through the service's address p50", "p99"], &latencies);
+    print_table(
+        &["services", "direct p50", "p99", "through the service's address p50", "p99", "ratio of the p50"],
+        &latencies,
+    );
     println!("\nOne long connection, Gbit/s, medians of {LONG_ROUNDS} rounds of {} MiB:\n", LONG_BYTES >> 20);
     print_table(&head, &long);
     Ok(())
@@ -154,7 +157,9 @@ fn latency_row(size: u32, rounds: &[Round]) -> Vec<String> {
     let direct: Vec<Duration> = rounds.iter().flat_map(|(direct, _)| direct).copied().collect();
     let through: Vec<Duration> = rounds.iter().flat_map(|(_, through)| through).copied().collect();
     let cells = [direct, through].map(|samples| [50, 99].map(|percent| percentile(samples.clone(), percent)));
-    [size.to_string()].into_iter().chain(cells.into_iter().flatten().map(milliseconds)).collect()
+    let ratio = cells[0][0].as_secs_f64() / cells[1][0].as_secs_f64();
+    let durations = cells.into_iter().flatten().map(milliseconds);
+    [size.to_string()].into_iter().chain(durations).chain([format!("{ratio:.3}")]).collect()
 }
 
 /// Opens connections one after the other. Closed by reset, so that no port waits for its next use.
