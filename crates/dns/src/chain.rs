@@ -20,6 +20,7 @@ mod encode;
 mod forward;
 mod hosts;
 mod hot_zone;
+mod local;
 mod log;
 mod loops;
 mod order;
@@ -81,7 +82,8 @@ pub enum ChainError {
     ServerName(String),
     /// Two blocks of one port serve the cluster in two ways.
     #[error(
-        "{second}: a second kubernetes plugin on one port, the first is at {first}: put their zones into one"
+        "{second}: a second kubernetes plugin on one port with other settings than the first at {first}: only their zones and \
+         fallthrough may differ"
     )]
     TwoClusters {
         /// The first.

@@ -17,12 +17,12 @@ mod tree;
 mod words;
 
 pub use config::{
-    Answers, Autopath, Bind, Block, Cache, CacheSide, Config, ErrorsConfig, Forward, Health, HealthCheck,
-    Hosts, Key, Kubernetes, LogClass, LogRule, NameMatch, Policy, Prefetch, Ready, Reload, Rewrite,
-    RewriteAction, SearchSource, ServeStale, Template, Tls, To, Unsupported,
+    Answers, Autopath, Bind, Block, Cache, CacheSide, Config, ErrorsConfig, Forward, HeaderBit, HeaderRule,
+    Health, HealthCheck, Hosts, Key, Kubernetes, LogClass, LogRule, NameMatch, Policy, Prefetch, Ready,
+    Reload, Rewrite, RewriteAction, SearchSource, ServeStale, Template, Tls, To, Unsupported,
 };
 pub use error::{CorefileError, Position, Problem};
-pub use plugins::{Facts, Pattern, supported_plugins, upstream_address};
+pub use plugins::{Facts, Pattern, supported_plugins, unserved_plugins, upstream_address};
 pub use sources::{NoSources, Sources, System, matches};
 pub use tree::{Directive, ServerBlock, parse};
 

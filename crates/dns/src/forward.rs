@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::chain::transport::{Pool, ask_stream, ask_udp};
+use crate::chain::transport::{Keeping, Pool, ask_stream, ask_udp};
 use crate::message::{HEADER_BYTES, QueryName, read_u16};
 
 /// Longest wait for one resolver, as CoreDNS's `forward`.
@@ -156,10 +156,10 @@ fn check_question(packet: &[u8]) -> Option<()> {
 async fn ask(upstream: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut packet = query.to_vec();
     packet[..2].copy_from_slice(&rand::random::<[u8; 2]>());
-    let answer = ask_udp(upstream, &packet).await?;
+    let answer = ask_udp(upstream, Keeping::default(), &packet).await?;
     if answer[2] & 0x02 == 0 {
         return Ok(answer);
     }
-    let streamed = ask_stream(upstream, None, &Pool::default(), Duration::ZERO, &packet).await;
+    let streamed = ask_stream(upstream, None, &Pool::default(), Keeping::default(), &packet).await;
     Ok(streamed.map_or(answer, |streamed| streamed.answer))
 }

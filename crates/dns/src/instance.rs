@@ -115,7 +115,7 @@ impl Instance {
         let mut fresh = Vec::new();
         for (group, chain) in groups.iter().zip(&chains) {
             let stays = self.running.iter().any(|running| running.group.is_same_place(group));
-            fresh.push(if stays { None } else { Some(self.open(group, chain)?) });
+            fresh.push(if stays { None } else { Some(self.open(group, chain, group.sockets(&config))?) });
         }
         let mut old = std::mem::take(&mut self.running);
         for ((group, chain), fresh) in groups.into_iter().zip(chains).zip(fresh) {
@@ -152,8 +152,14 @@ impl Instance {
         }
     }
 
-    fn open(&self, group: &Group, chain: &Arc<Chain>) -> Result<Server, InstanceError> {
-        let sockets = group.addresses.iter().map(|address| Sockets::bind(*address, self.options.workers));
+    fn open(
+        &self,
+        group: &Group,
+        chain: &Arc<Chain>,
+        sockets: Option<usize>,
+    ) -> Result<Server, InstanceError> {
+        let workers = sockets.unwrap_or(self.options.workers);
+        let sockets = group.addresses.iter().map(|address| Sockets::bind(*address, workers));
         let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
         let empty = Arc::new(Zone::empty(Arc::clone(chain.zone_config())));
         Ok(Server::start_chain(chain.hot_zone(&empty), Arc::clone(chain), sockets)?)

@@ -100,15 +100,15 @@ fn a_mistake_is_told_with_its_place_and_what_was_expected() {
 #[test]
 fn what_is_not_served_is_named_with_its_line_and_advice() {
     let config =
-        block(" acl {\n allow net 10.0.0.0/8\n }\n forward . 1.2.3.4 {\n max_age 5s\n }\n nonsense a b")
+        block(" acl {\n allow net 10.0.0.0/8\n }\n forward . 1.2.3.4 {\n doh_method GET\n }\n nonsense a b")
             .unwrap();
     let told: Vec<String> = config.unsupported.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
         [
             "Corefile:2:2: plugin \"acl\" is not served here: restrict the clients with a NetworkPolicy or a firewall",
-            "Corefile:6:2: option \"max_age\" of forward is not served here: remove it; the other limits of forward hold \
-             without it",
+            "Corefile:6:2: option \"doh_method\" of forward is not served here: remove it; upstreams are asked over UDP, TCP \
+             or TLS",
             "Corefile:8:2: plugin \"nonsense\" is not served here: remove the line, or run CoreDNS built with it",
         ]
     );

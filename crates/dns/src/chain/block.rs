@@ -13,9 +13,9 @@ use super::hosts::Hosts;
 use super::log::Errors;
 use super::loops::Probes;
 use super::template::Templated;
-use super::{Chain, ChainError, Cluster, Surroundings, order, rewrite, template};
+use super::{Chain, ChainError, Cluster, Surroundings, local, order, rewrite, template};
 use crate::answer::Transport;
-use crate::corefile;
+use crate::corefile::{self, HeaderBit};
 use crate::message::{Query, rcode, rtype};
 use crate::metrics::{Scope, cache_labels};
 use crate::zone::Zone;
@@ -114,6 +114,9 @@ impl Block {
     /// The answer out of the cache, when no plugin of the block has anything to do with the question.
     pub(super) fn remembered(&self, ask: &Ask, zone: &Zone) -> Option<Reply> {
         let plain = self.config.rewrite.is_empty()
+            && !self.config.minimal
+            && self.config.header.is_empty()
+            && self.in_front(ask).is_none()
             && self.config.template.iter().all(|template| zone_of(&ask.name, &template.zones).is_none())
             && self.search.as_ref().is_none_or(|search| search.walk(ask, zone).is_empty())
             && self.hosts.as_ref().is_none_or(|hosts| hosts.answer(ask).is_none());
@@ -135,6 +138,10 @@ impl Block {
 
     /// The answer of the whole block.
     pub(super) async fn answer(&self, chain: &Arc<Chain>, ask: Ask) -> Reply {
+        if let Some(mut reply) = self.in_front(&ask) {
+            self.finish(&mut reply);
+            return reply;
+        }
         let mut reply = match rewrite::apply(&self.config.rewrite, &ask) {
             Ok(None) => self.searched(chain, &ask).await,
             Ok(Some((changed, reverts))) => {
@@ -144,10 +151,32 @@ impl Block {
             }
             Err(error) => Reply::failure(error, "rewrite"),
         };
-        if self.config.loadbalance {
-            order::shuffle(&mut reply.response);
-        }
+        self.finish(&mut reply);
         reply
+    }
+
+    /// What is said before anything is rewritten or looked up.
+    fn in_front(&self, ask: &Ask) -> Option<Reply> {
+        let local = self.config.local.then(|| local::local(ask)).flatten();
+        local.or_else(|| self.config.any.then(|| local::any(ask)).flatten())
+    }
+
+    /// Behind all plugins: `minimal`, `header`, `loadbalance`.
+    fn finish(&self, reply: &mut Reply) {
+        let response = &mut reply.response;
+        if self.config.minimal && response.rcode == rcode::NOERROR && !response.answers.is_empty() {
+            response.authority.clear();
+            response.additional.clear();
+        }
+        for rule in &self.config.header {
+            match rule.bit {
+                HeaderBit::Authoritative => response.authoritative = rule.value,
+                HeaderBit::RecursionAvailable => response.recursion_available = rule.value,
+            }
+        }
+        if self.config.loadbalance {
+            order::shuffle(response);
+        }
     }
 
     /// Behind `rewrite`: the name, or what the client's search list makes of it.
@@ -184,6 +213,10 @@ impl Block {
         if !self.may_know(chain) {
             return None;
         }
+        if let Some(mut reply) = self.in_front(ask) {
+            self.finish(&mut reply);
+            return Some(reply);
+        }
         let changed = match rewrite::apply(&self.config.rewrite, ask) {
             Ok(changed) => changed,
             Err(error) => return Some(Reply::failure(error, "rewrite")),
@@ -209,15 +242,15 @@ impl Block {
         if let Some(reverts) = reverts {
             reverts.apply(&mut reply.response);
         }
-        if self.config.loadbalance {
-            order::shuffle(&mut reply.response);
-        }
+        self.finish(&mut reply);
         Some(reply)
     }
 
     /// True when a plugin may have an answer by itself that the hot path has not.
     fn may_know(&self, chain: &Chain) -> bool {
-        !self.config.rewrite.is_empty()
+        self.config.local
+            || self.config.any
+            || !self.config.rewrite.is_empty()
             || !self.config.template.is_empty()
             || self.hosts.is_some()
             || (self.config.kubernetes.is_some() && !chain.is_hot())
@@ -337,7 +370,7 @@ impl Block {
         };
         for forward in first {
             let reply = exchange(forward, ask).await;
-            if reply.error.is_none() && !forward.passes_on(reply.response.rcode) {
+            if reply.error.is_none() && !forward.passes_on(&reply.response) {
                 return reply;
             }
             if reply.error.is_some() {

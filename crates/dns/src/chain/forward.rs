@@ -19,6 +19,7 @@ use super::ask::{Ask, is_within, zone_of};
 use super::tls::{Connector, client_config};
 use super::upstream::{Manner, Upstream};
 use crate::corefile::{self, Policy, To};
+use crate::message::rcode;
 use crate::message::records::{Response, read_response};
 use crate::metrics::Metrics;
 use crate::resolv_conf;
@@ -101,8 +102,9 @@ impl Forward {
     }
 
     /// True when the next `forward` of the block should be asked for a better answer.
-    pub(super) fn passes_on(&self, code: u16) -> bool {
-        self.config.next.contains(&code)
+    pub(super) fn passes_on(&self, response: &Response) -> bool {
+        let empty = response.rcode == rcode::NOERROR && response.answers.is_empty();
+        self.config.next.contains(&response.rcode) || (self.config.next_on_nodata && empty)
     }
 
     /// Its upstreams now.
@@ -141,7 +143,8 @@ impl Forward {
         // Stable: among those that are well the policy holds.
         order.sort_by_key(|index| upstreams[*index].is_suspect());
         let (mut last, mut failovers) = (ForwardError::AllDown, 0);
-        for attempt in 0..upstreams.len() * TRIES_PER_UPSTREAM {
+        let tries = self.config.tries_max.unwrap_or(upstreams.len() * TRIES_PER_UPSTREAM);
+        for attempt in 0..tries {
             let Some(upstream) = self.choose(upstreams, &order, attempt)? else { continue };
             let left = TIME_MAX.saturating_sub(started.elapsed());
             if left.is_zero() {

@@ -16,32 +16,53 @@ pub(super) fn plan(
     blocks: &[Block],
     own: &[IpAddr],
 ) -> Result<(ZoneConfig, Option<ZoneConfig>), ChainError> {
-    let mut serving = configs
-        .iter()
-        .zip(blocks)
-        .filter_map(|(config, block)| Some((*config, block, config.kubernetes.as_ref()?)));
-    let Some((config, block, kubernetes)) = serving.next() else {
+    let serving = configs.iter().zip(blocks);
+    let serving = serving.filter_map(|(config, block)| Some((*config, block, config.kubernetes.as_ref()?)));
+    let serving: Vec<_> = serving.collect();
+    let Some((_, _, first)) = serving.first() else {
         return Ok((ZoneConfig::forward_only(), None));
     };
-    if let Some((_, _, second)) = serving.next() {
-        let (first, second) = (kubernetes.position.clone(), second.position.clone());
-        return Err(ChainError::TwoClusters { first, second });
+    let mut exact = zone_config(first, own);
+    for (_, _, other) in &serving[1..] {
+        if !first.differs_in_zones_only(other) {
+            let (first, second) = (first.position.clone(), other.position.clone());
+            return Err(ChainError::TwoClusters { first, second });
+        }
+        let known = exact.zones.clone();
+        let more = zone_config(other, own).zones.into_iter();
+        exact.zones.extend(more.filter(|zone| known.iter().all(|known| known.name() != zone.name())));
     }
-    let exact = zone_config(kubernetes, own);
-    let plain = kubernetes.zones.iter().all(|zone| routes_only_to(configs, config, zone))
-        && config.template.iter().all(|template| apart(&template.zones, &kubernetes.zones))
-        && config.rewrite.iter().all(|rule| leaves_alone(rule, &kubernetes.zones))
-        && hosts_leave_alone(block, &kubernetes.zones);
+    let routed = exact.zones.iter().all(|zone| {
+        serving.iter().any(|(config, _, kubernetes)| {
+            kubernetes.zones.contains(zone.name()) && routes_only_to(configs, config, zone.name())
+        })
+    });
+    let quiet = serving.iter().all(|(config, block, kubernetes)| {
+        stays_out(config, block, &kubernetes.zones) && (serving.len() == 1 || config.log.is_empty())
+    });
+    let plain = routed && quiet;
+    let searched = serving.iter().any(|(config, ..)| config.autopath.is_some() || config.local);
+    let bufsize = serving.iter().filter_map(|(config, ..)| config.bufsize).min();
     let hot = plain.then(|| {
         let mut hot = exact.clone();
-        hot.udp_bytes_max = config.bufsize;
-        if config.autopath.is_some() {
-            // Names that do not exist come here, to be searched for.
+        hot.udp_bytes_max = bufsize;
+        if searched {
+            // Names that do not exist come here, where others may know them.
             hot.zones.iter_mut().for_each(|suffix| *suffix = Suffix::of(suffix.name().clone(), true));
         }
         hot
     });
     Ok((exact, hot))
+}
+
+/// True when no plugin of the block says anything about the names of these zones that `kubernetes` does not.
+fn stays_out(config: &corefile::Block, block: &Block, zones: &[Name]) -> bool {
+    !config.any
+        && !config.minimal
+        && config.header.is_empty()
+        && config.template.iter().all(|template| apart(&template.zones, zones))
+        && config.rewrite.iter().all(|rule| leaves_alone(rule, zones))
+        && hosts_leave_alone(block, zones)
 }
 
 fn zone_config(kubernetes: &corefile::Kubernetes, own: &[IpAddr]) -> ZoneConfig {
@@ -79,7 +100,9 @@ fn apart(ones: &[Name], others: &[Name]) -> bool {
 /// True when a rule certainly changes no name of these zones.
 fn leaves_alone(rule: &Rewrite, zones: &[Name]) -> bool {
     let from = match &rule.action {
-        RewriteAction::Name { from, .. } | RewriteAction::Ttl(from, ..) => from,
+        RewriteAction::Name { from, .. } | RewriteAction::Ttl(from, ..) | RewriteAction::Rcode(from, ..) => {
+            from
+        }
         RewriteAction::Type(..) => return false,
     };
     match from {

@@ -92,6 +92,8 @@ impl Line<'_> {
             "{rsize}" => self.answer.len().to_string(),
             "{>rflags}" => flags(self.answer),
             "{duration}" => format!("{:.9}s", self.duration.as_secs_f64()),
+            // Metadata of other plugins, which nobody provides: as CoreDNS without them.
+            word if word.starts_with("{/") => "-".into(),
             _ => return None,
         })
     }

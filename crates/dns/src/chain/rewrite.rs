@@ -25,6 +25,8 @@ enum Revert {
     Owner(Change),
     Value(Change),
     Ttl(u32, u32),
+    /// The code, where it is this one or no matter which, becomes that one.
+    Rcode(Option<u16>, u16),
 }
 
 /// What must be done to the answer.
@@ -41,6 +43,13 @@ pub(super) fn apply(rules: &[Rewrite], ask: &Ask) -> Result<Option<(Ask, Reverts
                 let hit = changed.kind == *from;
                 if hit {
                     changed.kind = *to;
+                }
+                hit
+            }
+            RewriteAction::Rcode(names, from, to) => {
+                let hit = replaced(names, "", &changed.text()).is_some();
+                if hit {
+                    reverts.0.push(Revert::Rcode(*from, *to));
                 }
                 hit
             }
@@ -136,6 +145,13 @@ impl Change {
 impl Reverts {
     /// Changes the answer.
     pub(super) fn apply(&self, response: &mut Response) {
+        for revert in self.0.iter().rev() {
+            if let Revert::Rcode(from, to) = revert
+                && from.is_none_or(|from| from == response.rcode)
+            {
+                response.rcode = *to;
+            }
+        }
         let sections = [&mut response.answers, &mut response.authority, &mut response.additional];
         for record in sections.into_iter().flatten() {
             // The last change of the question is the first to be taken back.
@@ -148,6 +164,7 @@ impl Revert {
     fn apply(&self, record: &mut Record) {
         match self {
             Self::Owner(change) => record.owner = change.apply_wire(&record.owner),
+            Self::Rcode(..) => {}
             Self::Ttl(low, high) => record.ttl = record.ttl.clamp(*low, *high),
             Self::Value(change) => {
                 let Some(start) = name_start(record.kind).filter(|start| *start < record.data.len()) else {

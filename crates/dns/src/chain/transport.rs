@@ -9,15 +9,40 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::tls::Connector;
 use crate::message::{HEADER_BYTES, read_u16};
 
 /// Largest datagram taken.
 const UDP_BYTES_MAX: usize = 4096;
-/// Idle streams kept for each upstream.
-const IDLE_MAX: usize = 16;
+/// What is kept of streams, and where they begin.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keeping<'k> {
+    /// A stream that was idle for longer is not used again.
+    pub(crate) expire: Duration,
+    /// A stream older than this is not used again.
+    pub(crate) age_max: Option<Duration>,
+    /// Idle streams kept.
+    pub(crate) idle_max: usize,
+    /// Addresses of ours, at most one of each family; without one the kernel chooses.
+    pub(crate) sources: &'k [IpAddr],
+}
+
+impl Keeping<'_> {
+    /// Our end of what goes to `upstream`.
+    fn source(&self, upstream: SocketAddr) -> Option<SocketAddr> {
+        let fitting = self.sources.iter().find(|source| source.is_ipv4() == upstream.is_ipv4());
+        fitting.map(|source| SocketAddr::new(*source, 0))
+    }
+}
+
+/// An idle stream.
+struct Idle {
+    stream: Box<dyn Stream>,
+    born: Instant,
+    since: Instant,
+}
 
 /// A stream to an upstream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -25,32 +50,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Streams to one upstream that wait for the next query.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<(Box<dyn Stream>, Instant)>>);
+pub(crate) struct Pool(Mutex<Vec<Idle>>);
 
 impl Pool {
-    fn take(&self, expire: Duration) -> Option<Box<dyn Stream>> {
+    fn take(&self, keeping: Keeping<'_>) -> Option<(Box<dyn Stream>, Instant)> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(_, since)| since.elapsed() < expire);
-        idle.pop().map(|(stream, _)| stream)
+        idle.retain(|idle| {
+            let too_old = keeping.age_max.is_some_and(|most| idle.born.elapsed() >= most);
+            !too_old && idle.since.elapsed() < keeping.expire
+        });
+        idle.pop().map(|idle| (idle.stream, idle.born))
     }
 
-    fn put(&self, stream: Box<dyn Stream>) {
+    fn put(&self, stream: Box<dyn Stream>, born: Instant, keeping: Keeping<'_>) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push((stream, Instant::now()));
+        if idle.len() < keeping.idle_max {
+            idle.push(Idle { stream, born, since: Instant::now() });
         }
     }
 }
 
 /// Asks over UDP and waits for the answer without end: the caller has the clock.
-pub(crate) async fn ask_udp(upstream: SocketAddr, packet: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) async fn ask_udp(
+    upstream: SocketAddr,
+    keeping: Keeping<'_>,
+    packet: &[u8],
+) -> io::Result<Vec<u8>> {
     let any = if upstream.is_ipv4() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     } else {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     };
     // A socket for each query: the kernel picks a random port, and drops what other addresses send.
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
+    let socket = UdpSocket::bind(keeping.source(upstream).unwrap_or(SocketAddr::new(any, 0))).await?;
     socket.connect(upstream).await?;
     socket.send(packet).await?;
     let mut answer = vec![0; UDP_BYTES_MAX];
@@ -74,25 +106,33 @@ pub(crate) async fn ask_stream(
     upstream: SocketAddr,
     tls: Option<&Connector>,
     pool: &Pool,
-    expire: Duration,
+    keeping: Keeping<'_>,
     packet: &[u8],
 ) -> io::Result<Streamed> {
-    if let Some(mut stream) = pool.take(expire) {
+    if let Some((mut stream, born)) = pool.take(keeping) {
         // It may have been closed by the other side: that is no failure of the upstream.
         if let Ok(answer) = exchange(&mut stream, packet).await {
-            pool.put(stream);
+            pool.put(stream, born, keeping);
             return Ok(Streamed { answer, reused: true });
         }
     }
-    let tcp = TcpStream::connect(upstream).await?;
+    let tcp = connect(upstream, keeping.source(upstream)).await?;
+    let born = Instant::now();
     tcp.set_nodelay(true)?;
     let mut stream: Box<dyn Stream> = match tls {
         None => Box::new(tcp),
         Some(tls) => Box::new(tls.connect(tcp).await?),
     };
     let answer = exchange(&mut stream, packet).await?;
-    pool.put(stream);
+    pool.put(stream, born, keeping);
     Ok(Streamed { answer, reused: false })
+}
+
+async fn connect(upstream: SocketAddr, source: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(upstream).await };
+    let socket = if upstream.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(source)?;
+    socket.connect(upstream).await
 }
 
 async fn exchange(stream: &mut Box<dyn Stream>, packet: &[u8]) -> io::Result<Vec<u8>> {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::ask::Ask;
 use super::tls::Connector;
-use super::transport::{Pool, ask_stream, ask_udp};
+use super::transport::{Keeping, Pool, ask_stream, ask_udp};
 use crate::answer::Transport;
 use crate::corefile;
 use crate::message::rtype;
@@ -37,6 +37,13 @@ pub(crate) struct Upstream {
 pub(super) struct Manner<'c> {
     pub(super) config: &'c corefile::Forward,
     pub(super) metrics: &'c Metrics,
+}
+
+impl<'c> Manner<'c> {
+    fn keeping(&self) -> Keeping<'c> {
+        let corefile::Forward { expire, age_max, idle_max, sources, .. } = self.config;
+        Keeping { expire: *expire, age_max: *age_max, idle_max: *idle_max, sources }
+    }
 }
 
 impl Upstream {
@@ -93,26 +100,22 @@ impl Upstream {
     /// UDP, and TCP when the answer was cut: a whole answer serves every client from then on. A cut one is better than
     /// none when TCP fails.
     async fn exchange(&self, packet: &[u8], transport: Transport, manner: Manner<'_>) -> io::Result<Vec<u8>> {
-        let Manner { config, metrics } = manner;
+        let config = manner.config;
         let stream = config.force_tcp || (transport == Transport::Tcp && !config.prefer_udp);
         if stream || self.tls.is_some() {
-            return self.exchange_stream(packet, config.expire, metrics).await;
+            return self.exchange_stream(packet, manner).await;
         }
-        let answer = ask_udp(self.address, packet).await?;
+        let answer = ask_udp(self.address, manner.keeping(), packet).await?;
         if answer[2] & 0x02 == 0 {
             return Ok(answer);
         }
-        Ok(self.exchange_stream(packet, config.expire, metrics).await.unwrap_or(answer))
+        Ok(self.exchange_stream(packet, manner).await.unwrap_or(answer))
     }
 
-    async fn exchange_stream(
-        &self,
-        packet: &[u8],
-        expire: Duration,
-        metrics: &Metrics,
-    ) -> io::Result<Vec<u8>> {
-        let streamed = ask_stream(self.address, self.tls.as_ref(), &self.pool, expire, packet).await?;
-        metrics.connection(self, streamed.reused);
+    async fn exchange_stream(&self, packet: &[u8], manner: Manner<'_>) -> io::Result<Vec<u8>> {
+        let streamed =
+            ask_stream(self.address, self.tls.as_ref(), &self.pool, manner.keeping(), packet).await?;
+        manner.metrics.connection(self, streamed.reused);
         Ok(streamed.answer)
     }
 

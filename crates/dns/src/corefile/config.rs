@@ -1,6 +1,12 @@
 //! The typed configuration. Defaults are CoreDNS's; each field says its own when it is not obvious.
 
-use std::net::{IpAddr, SocketAddr};
+mod forward;
+mod kubernetes;
+
+pub use forward::{Forward, HealthCheck, Policy, Tls, To};
+pub use kubernetes::Kubernetes;
+
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +15,6 @@ use regex::Regex;
 use super::error::Position;
 use super::plugins::Pattern;
 use crate::name::Name;
-use crate::zone::Pods;
 
 /// Everything that a Corefile says.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +101,16 @@ pub struct Block {
     pub kubernetes: Option<Kubernetes>,
     /// Upstreams that lead back here are found.
     pub detect_loops: bool,
+    /// Queries for ANY get one record that says nothing (RFC 8482).
+    pub any: bool,
+    /// Names of the machine itself are answered, `localhost` and the reverse of 127.0.0.1.
+    pub local: bool,
+    /// Answers have no more records than they must.
+    pub minimal: bool,
+    /// Bits of the answer's header that are set or cleared.
+    pub header: Vec<HeaderRule>,
+    /// UDP sockets for each address (`multisocket`); `None`: the program's choice.
+    pub sockets: Option<usize>,
     /// Other resolvers.
     pub forward: Vec<Forward>,
 }
@@ -129,6 +144,24 @@ pub struct LogRule {
     pub format: String,
     /// Which answers.
     pub classes: Vec<LogClass>,
+}
+
+/// A bit of an answer's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderBit {
+    /// AA.
+    Authoritative,
+    /// RA.
+    RecursionAvailable,
+}
+
+/// One rule of `header`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderRule {
+    /// Which bit.
+    pub bit: HeaderBit,
+    /// What it becomes.
+    pub value: bool,
 }
 
 /// `health`.
@@ -196,6 +229,8 @@ pub enum RewriteAction {
     },
     /// Another type is looked up.
     Type(u16, u16),
+    /// The answer to matching names has another code: this one instead of that one, or of any.
+    Rcode(NameMatch, Option<u16>, u16),
     /// Lifetimes of the records of matching names are brought into a range.
     Ttl(NameMatch, u32, u32),
 }
@@ -325,119 +360,4 @@ pub struct Hosts {
     pub reload: Duration,
     /// Names below these go on to the next plugin when they are not listed.
     pub fallthrough: Vec<Name>,
-}
-
-/// `kubernetes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kubernetes {
-    /// Where it stands, for messages.
-    pub position: Position,
-    /// Its zones in order.
-    pub zones: Vec<Name>,
-    /// Address of the API.
-    pub endpoint: Option<String>,
-    /// A kubeconfig, with the name of a context.
-    pub kubeconfig: Option<(PathBuf, Option<String>)>,
-    /// Certificate, key and authority to reach the API with.
-    pub tls: Option<[PathBuf; 3]>,
-    /// Namespaces that are served; empty serves all.
-    pub namespaces: Vec<String>,
-    /// Label selector of objects.
-    pub labels: Option<String>,
-    /// Label selector of namespaces.
-    pub namespace_labels: Option<String>,
-    /// Pod names.
-    pub pods: Pods,
-    /// Endpoints are called by their pods' names.
-    pub endpoint_pod_names: bool,
-    /// Lifetime of records in seconds.
-    pub ttl: u32,
-    /// Endpoints have no names.
-    pub noendpoints: bool,
-    /// A Service without ready endpoints does not exist.
-    pub ignore_empty_service: bool,
-    /// Names below these go on to the next plugin when they do not exist.
-    pub fallthrough: Vec<Name>,
-}
-
-/// Which upstream is asked first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Any.
-    #[default]
-    Random,
-    /// The next in turn.
-    RoundRobin,
-    /// The first that is well.
-    Sequential,
-}
-
-/// One `TO` of `forward`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
-    /// Plain DNS.
-    Dns(SocketAddr),
-    /// DNS over TLS, with the server's name when it was given with the address.
-    Tls(SocketAddr, Option<String>),
-    /// A file in the form of `resolv.conf`.
-    File(PathBuf),
-}
-
-/// `health_check` of `forward`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Pause between two checks of an upstream that failed, 0.5 s by default; zero: none.
-    pub interval: Duration,
-    /// Recursion desired, true by default.
-    pub recursion: bool,
-    /// The name whose NS records are asked for, the root by default.
-    pub domain: Name,
-}
-
-/// Certificates of `forward`'s `tls`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Our own certificate and key.
-    pub identity: Option<[PathBuf; 2]>,
-    /// The authority, instead of the system's.
-    pub authority: Option<PathBuf>,
-    /// The name in the server's certificate (`tls_servername`).
-    pub server_name: Option<String>,
-}
-
-/// `forward`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// Where it stands, for messages.
-    pub position: Position,
-    /// Names below this one.
-    pub from: Name,
-    /// Whom to ask.
-    pub to: Vec<To>,
-    /// Names below these are not forwarded.
-    pub except: Vec<Name>,
-    /// Whom to ask first.
-    pub policy: Policy,
-    /// Failures in a row that make an upstream count as down, 2 by default; 0: never.
-    pub fails_max: u32,
-    /// Health checks.
-    pub health_check: HealthCheck,
-    /// Idle connections are kept this long, 10 s by default.
-    pub expire: Duration,
-    /// Longest wait for one answer, 2 s by default.
-    pub read_timeout: Duration,
-    /// Queries in flight; more are refused. `None`: our own bound.
-    pub concurrent_max: Option<usize>,
-    /// Upstreams are asked over TCP.
-    pub force_tcp: bool,
-    /// Upstreams are asked over UDP also for clients that came over TCP.
-    pub prefer_udp: bool,
-    /// SERVFAIL at once when every upstream is down.
-    pub failfast: bool,
-    /// Codes that make the next upstream be asked.
-    pub failover: Vec<u16>,
-    /// Codes that make the next `forward` of the block be asked.
-    pub next: Vec<u16>,
-    /// DNS over TLS.
-    pub tls: Tls,
 }

@@ -22,7 +22,8 @@ use crate::name::Name;
 type Result<T> = std::result::Result<T, CorefileError>;
 
 /// The plugins that are served here, in the order in which a query passes them.
-const SUPPORTED: [&str; 18] = [
+const SUPPORTED: [&str; 23] = [
+    "multisocket",
     "reload",
     "bufsize",
     "bind",
@@ -31,9 +32,13 @@ const SUPPORTED: [&str; 18] = [
     "prometheus",
     "errors",
     "log",
+    "local",
+    "any",
     "loadbalance",
     "rewrite",
+    "header",
     "autopath",
+    "minimal",
     "cache",
     "template",
     "hosts",
@@ -49,6 +54,12 @@ const REPEATABLE: [&str; 5] = ["rewrite", "log", "template", "forward", "bind"];
 #[must_use]
 pub fn supported_plugins() -> &'static [&'static str] {
     &SUPPORTED
+}
+
+/// CoreDNS's plugins that are not served here, each with what to do instead.
+#[must_use]
+pub fn unserved_plugins() -> &'static [(&'static str, &'static str)] {
+    &unserved::PLUGINS
 }
 
 /// What is read besides the block itself.
@@ -93,6 +104,16 @@ pub(super) fn read_blocks(blocks: &[ServerBlock], default_port: u16) -> Result<C
         }
         config.blocks.push(read);
         config.unsupported.append(&mut reader.unsupported);
+    }
+    let mut clusters = config.blocks.iter().filter_map(|block| block.kubernetes.as_ref());
+    if let Some(first) = clusters.next()
+        && let Some(other) = clusters.find(|other| !first.sees_the_same(other))
+    {
+        config.unsupported.push(Unsupported {
+            position: other.position.clone(),
+            what: "a second API, or a second selection of its objects,".to_owned(),
+            advice: "give every kubernetes plugin the same endpoint, kubeconfig, tls, labels, namespace_labels and noendpoints",
+        });
     }
     Ok(config)
 }
@@ -140,6 +161,20 @@ fn read_plugin(block: &mut Block, line: &Directive, reader: &mut Reader) -> Resu
             line.bare()?;
             block.detect_loops = true;
         }
+        "any" => {
+            line.bare()?;
+            block.any = true;
+        }
+        "local" => {
+            line.bare()?;
+            block.local = true;
+        }
+        "minimal" => {
+            line.bare()?;
+            block.minimal = true;
+        }
+        "header" => block.header = service::read_header(line, reader)?,
+        "multisocket" => block.sockets = Some(service::read_multisocket(line)?),
         "rewrite" => block.rewrite.extend(rewrite::read(line, reader)?),
         "autopath" => block.autopath = Some(answers::read_autopath(line, reader)?),
         "cache" => block.cache = Some(cache::read(line, reader)?),
@@ -174,6 +209,11 @@ impl Block {
             hosts: None,
             kubernetes: None,
             detect_loops: false,
+            any: false,
+            local: false,
+            minimal: false,
+            header: Vec::new(),
+            sockets: None,
             forward: Vec::new(),
         }
     }

@@ -33,6 +33,11 @@ impl Group {
         Chain::new(&blocks, &self.label, around)
     }
 
+    /// The most sockets that one of its blocks wants for each address (`multisocket`).
+    pub(super) fn sockets(&self, config: &Config) -> Option<usize> {
+        self.blocks.iter().filter_map(|index| config.blocks[*index].sockets).max()
+    }
+
     /// The block with its keys for this port only.
     fn own_keys(&self, block: &Block) -> Block {
         let mut block = block.clone();
@@ -60,7 +65,11 @@ fn handlers(block: &Block) -> Vec<&'static str> {
         ("prometheus", block.prometheus.is_some()),
         ("errors", block.errors.is_some()),
         ("log", !block.log.is_empty()),
+        ("local", block.local),
+        ("any", block.any),
         ("loadbalance", block.loadbalance),
+        ("header", !block.header.is_empty()),
+        ("minimal", block.minimal),
         ("rewrite", !block.rewrite.is_empty()),
         ("autopath", block.autopath.is_some()),
         ("cache", block.cache.is_some()),

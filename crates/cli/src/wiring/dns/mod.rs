@@ -80,6 +80,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.plugins {
         say!("Server types:\n  dns\n\nOther plugins:");
         ::dns::corefile::supported_plugins().iter().for_each(|plugin| say!("  dns.{plugin}"));
+        say!("\nCoreDNS's others, and what to do:");
+        for (plugin, advice) in ::dns::corefile::unserved_plugins() {
+            say!("  {plugin}: {advice}");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     super::logging::start(if args.quiet { "warn" } else { "info" });

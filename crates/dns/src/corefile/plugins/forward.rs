@@ -15,6 +15,8 @@ const UPSTREAMS_MAX: usize = 15;
 /// Ports of DNS and of DNS over TLS.
 const PORT: u16 = 53;
 const TLS_PORT: u16 = 853;
+/// Idle connections kept for each upstream when the Corefile does not say.
+const IDLE_MAX: usize = 16;
 
 pub(super) fn read(line: &Directive, reader: &mut Reader) -> Result<Forward> {
     let from = line.argument(0, "a zone and the resolvers to ask")?;
@@ -56,6 +58,10 @@ impl Forward {
                 domain: root(),
             },
             expire: Duration::from_secs(10),
+            age_max: None,
+            idle_max: IDLE_MAX,
+            tries_max: None,
+            sources: Vec::new(),
             read_timeout: Duration::from_secs(2),
             concurrent_max: None,
             force_tcp: false,
@@ -63,6 +69,7 @@ impl Forward {
             failfast: false,
             failover: Vec::new(),
             next: Vec::new(),
+            next_on_nodata: false,
             tls: Tls::default(),
         }
     }
@@ -162,18 +169,36 @@ fn read_rare_option(forward: &mut Forward, option: &Directive, reader: &mut Read
         }
         "failover" => forward.failover = codes()?,
         "next" => forward.next = codes()?,
-        "max_age"
-        | "max_idle_conns"
-        | "max_connect_attempts"
-        | "next_on_nodata"
-        | "resolver"
-        | "source_address"
-        | "doh_method" => {
-            reader.option(option, "forward", "remove it; the other limits of forward hold without it");
+        "max_age" => {
+            let age = option.only("a duration; 0s for no limit")?.duration()?;
+            forward.age_max = Some(age).filter(|age| !age.is_zero());
+        }
+        "max_idle_conns" => {
+            // As CoreDNS, where 0 is no limit; ours then is what one upstream can be sent at a time.
+            let most = option.only("a number of connections")?.number(0..=1_000_000)?;
+            forward.idle_max = if most == 0 { IDLE_MAX } else { most };
+        }
+        "max_connect_attempts" => {
+            let most = option.only("a number of tries")?.number(0..=1000)?;
+            forward.tries_max = Some(most).filter(|most| *most > 0);
+        }
+        "next_on_nodata" => {
+            option.bare()?;
+            forward.next_on_nodata = true;
+        }
+        "source_address" => {
+            let expected = "an address of this machine";
+            let source = option.only(expected)?;
+            forward.sources.push(source.text.parse().map_err(|_| source.unexpected(expected))?);
+        }
+        "resolver" => reader.option(option, "forward", "name the upstreams by their addresses"),
+        "doh_method" => {
+            reader.option(option, "forward", "remove it; upstreams are asked over UDP, TCP or TLS")
         }
         _ => {
             let known = "except, policy, max_fails, health_check, expire, read_timeout, max_concurrent, force_tcp, \
-                         prefer_udp, tls, tls_servername, failover, next, failfast_all_unhealthy_upstreams";
+                         prefer_udp, tls, tls_servername, failover, next, next_on_nodata, \
+                         failfast_all_unhealthy_upstreams, max_age, max_idle_conns, max_connect_attempts, source_address";
             return Err(option.unknown("forward", known));
         }
     }

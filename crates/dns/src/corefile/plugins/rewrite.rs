@@ -33,7 +33,7 @@ pub(super) fn read(line: &Directive, reader: &mut Reader) -> Result<Option<Rewri
         words.push(option.name.clone());
         words.extend(option.arguments.iter().cloned());
     }
-    let expected = "name, type or ttl, and what becomes of it";
+    let expected = "name, type, rcode or ttl, and what becomes of it";
     let Some(first) = words.first() else { return Err(line.missing(expected)) };
     let proceed = first.text.eq_ignore_ascii_case("continue");
     let rest = if proceed || first.text.eq_ignore_ascii_case("stop") { &words[1..] } else { &words[..] };
@@ -45,11 +45,20 @@ pub(super) fn read(line: &Directive, reader: &mut Reader) -> Result<Option<Rewri
             _ => return Err(conflict(line, "rewrite type takes two record types, from and to")),
         },
         "ttl" => read_ttl(line, rest)?,
-        "class" | "edns0" | "cname" | "rcode" => {
-            reader.option(line, "rewrite", "rules for name, type and ttl are served; remove this one");
+        "rcode" => read_rcode(line, rest)?,
+        "class" => {
+            reader.option(line, "rewrite class", "remove it; other classes than IN are refused");
             return Ok(None);
         }
-        _ => return Err(field.unexpected("name, type or ttl")),
+        "cname" => {
+            reader.option(line, "rewrite cname", "write a rewrite name rule for the alias itself");
+            return Ok(None);
+        }
+        "edns0" => {
+            reader.option(line, "rewrite edns0", "remove it; options of a query are not passed on");
+            return Ok(None);
+        }
+        _ => return Err(field.unexpected("name, type, rcode or ttl")),
     };
     Ok(Some(Rewrite { proceed, action }))
 }
@@ -128,6 +137,17 @@ fn check_groups(pattern: &Regex, to: &Token) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(to.unexpected(format!("no group above {{{groups}}}: the expression has {groups}"))),
     }
+}
+
+/// `[exact|…] NAME FROM TO`, where FROM is a code or ANY.
+fn read_rcode(line: &Directive, words: &[Token]) -> Result<RewriteAction> {
+    let (kind, name, from, to) = match words {
+        [name, from, to] => (Match::Exact, name, from, to),
+        [kind, name, from, to] => (kind.one_of(&MATCHES)?, name, from, to),
+        _ => return Err(line.missing("a name, the code to look for and the code to put in its place")),
+    };
+    let from = if from.text.eq_ignore_ascii_case("any") { None } else { Some(from.rcode()?) };
+    Ok(RewriteAction::Rcode(read_match(kind, name)?, from, to.rcode()?))
 }
 
 /// `[exact|…] FROM SECONDS`, where the seconds may be `MIN-MAX`, `MIN-` or `-MAX`.

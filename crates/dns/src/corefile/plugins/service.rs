@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Reader, Result};
-use crate::corefile::config::{Bind, Block, ErrorsConfig, Health, LogClass, LogRule, Ready, Reload};
+use crate::corefile::config::{
+    Bind, Block, ErrorsConfig, HeaderBit, HeaderRule, Health, LogClass, LogRule, Ready, Reload,
+};
 use crate::corefile::error::Problem;
 use crate::corefile::token::Token;
 use crate::corefile::tree::Directive;
@@ -197,6 +199,49 @@ pub(super) fn read_loadbalance(line: &Directive, reader: &mut Reader) -> Result<
         Some(policy) => return Err(policy.unexpected("round_robin")),
     }
     Ok(true)
+}
+
+/// `[response] set|clear BIT…` on lines of their own.
+pub(super) fn read_header(line: &Directive, reader: &mut Reader) -> Result<Vec<HeaderRule>> {
+    if line.block.is_empty() {
+        return Err(line.missing("a block with response set ra, or response clear aa"));
+    }
+    let mut rules = Vec::new();
+    for option in &line.block {
+        let mut words: Vec<&Token> = std::iter::once(&option.name).chain(&option.arguments).collect();
+        match &words[0].text[..] {
+            "query" => {
+                reader.option(option, "header", "remove it; the bits of a query stay as they are");
+                continue;
+            }
+            "response" => drop(words.remove(0)),
+            _ => {}
+        }
+        let (Some((action, bits)), expected) = (words.split_first(), "set or clear, and bits") else {
+            return Err(option.missing("set or clear, and bits"));
+        };
+        let value = action.one_of(&[("set", true), ("clear", false)])?;
+        if bits.is_empty() {
+            return Err(option.missing(expected));
+        }
+        for bit in bits {
+            let known = [("aa", HeaderBit::Authoritative), ("ra", HeaderBit::RecursionAvailable)];
+            if bit.text == "rd" {
+                reader.option(option, "header", "leave rd out; an answer repeats what the query says");
+            } else {
+                rules.push(HeaderRule { bit: bit.one_of(&known)?, value });
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// `[NUMBER]`, as many as there are processors by default.
+pub(super) fn read_multisocket(line: &Directive) -> Result<usize> {
+    line.no_block()?;
+    line.at_most(1)?;
+    let processors = || Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    line.arguments.first().map_or_else(processors, |number| number.number(1..=1024))
 }
 
 /// Two plugins, or two options, that exclude each other.

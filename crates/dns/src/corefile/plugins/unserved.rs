@@ -7,9 +7,8 @@ const ELSEWHERE: &str =
     "serve these names with a server of their own and send them there with a forward block";
 const NOT_NEEDED: &str = "remove the line; the server does without";
 
-const PLUGINS: [(&str, &str); 38] = [
+pub(super) const PLUGINS: [(&str, &str); 34] = [
     ("acl", "restrict the clients with a NetworkPolicy or a firewall"),
-    ("any", "remove the line; queries for ANY get no data here"),
     ("auto", ELSEWHERE),
     ("azure", ELSEWHERE),
     ("cancel", NOT_NEEDED),
@@ -25,14 +24,10 @@ const PLUGINS: [(&str, &str); 38] = [
     ("geoip", "remove the line and what depends on it"),
     ("grpc", "forward over TLS instead"),
     ("grpc_server", "clients must use plain DNS"),
-    ("header", "remove the line"),
     ("https", "clients must use plain DNS"),
     ("https3", "clients must use plain DNS"),
     ("k8s_external", ELSEWHERE),
-    ("local", NOT_NEEDED),
     ("metadata", "remove the line; log takes no metadata here"),
-    ("minimal", NOT_NEEDED),
-    ("multisocket", "remove the line; there are several sockets already"),
     ("nomad", ELSEWHERE),
     ("nsid", NOT_NEEDED),
     ("on", "start the command from the service manager"),
@@ -46,6 +41,7 @@ const PLUGINS: [(&str, &str); 38] = [
     ("tls", "clients must use plain DNS"),
     ("trace", "remove the line; use log or the metrics"),
     ("transfer", "remove the line; zones are not transferred"),
+    ("whoami", "remove the line; it is for tests"),
 ];
 
 /// The entry for a plugin that is not served.
