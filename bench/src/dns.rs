@@ -20,7 +20,8 @@ use dns::zone::{Zone, ZoneConfig};
 
 use crate::measure::print_table;
 use generator::{Generator, Load};
-use names::{Cluster, Workload};
+pub(crate) use names::Cluster;
+use names::Workload;
 use servers::Target;
 
 /// Different queries of a workload.

@@ -2,7 +2,7 @@
 //! namespaces: what needs a kernel's tables makes a network namespace of its own.
 //!
 //! `cargo run --release -p bench -- lab`, `… -- kernel-load`, `… -- connections`, `… -- conntrack`,
-//! `… -- dns`
+//! `… -- dns`, `… -- memory`
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
@@ -12,6 +12,7 @@ mod dns;
 mod kernel_load;
 mod lab;
 mod measure;
+mod model;
 mod namespace;
 mod objects;
 mod proxy;
@@ -33,6 +34,10 @@ const BENCHES: &[(&str, &str)] = &[
         "connections",
         "new connections through a service's address against direct ones, with 1 to 10,000 services",
     ),
+    (
+        "memory",
+        "of the Service model by structure, and of proxy, agent and DNS as processes; [model|processes] …",
+    ),
     ("conntrack", "sweeps of UDP flows: 200,000 real ones, syncs beside them, a stream of 7,000,000"),
     ("proxy", "`sluice proxy` against kube-proxy with the same objects from a real API; --peers DIR …"),
 ];
@@ -48,10 +53,22 @@ fn main() -> Result<()> {
         Some("dns") => dns::run(rest),
         Some("connections") => connections::run(),
         Some("conntrack") => conntrack::run(),
+        Some("memory") => memory(rest),
         Some("proxy") => proxy::run(rest),
         other => {
             let list: String = BENCHES.iter().map(|(name, what)| format!("\n  {name:<14} {what}")).collect();
             bail!("{} is no benchmark; there are:{list}", other.unwrap_or("nothing"))
+        }
+    }
+}
+
+fn memory(arguments: &[String]) -> Result<()> {
+    match arguments.first().map(String::as_str) {
+        Some("model") => model::run(),
+        Some("processes") => proxy::memory::run(&arguments[1..]),
+        _ => {
+            model::run()?;
+            proxy::memory::run(arguments)
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod api;
 mod candidate;
 mod figures;
 pub(crate) mod fill;
+pub(crate) mod memory;
 mod node;
 
 use std::net::SocketAddrV4;

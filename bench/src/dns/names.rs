@@ -151,7 +151,11 @@ impl Cluster {
 
     /// A model that has seen all objects.
     pub(crate) fn model(self) -> Result<Model> {
-        let mut model = Model::new();
+        self.fill(Model::new())
+    }
+
+    /// The model after all objects.
+    pub(crate) fn fill(self, mut model: Model) -> Result<Model> {
         model.apply_namespace("default");
         for number in 0..self.services {
             let (service, slice) = self.objects(number);

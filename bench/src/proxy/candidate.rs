@@ -11,27 +11,60 @@ use anyhow::{Context, Result, ensure};
 use super::api::NODE;
 use super::node::Node;
 
-/// Both programs' port for metrics.
+/// Where the node's pods are.
+const CIDR: &str = "--cluster-cidr=10.200.0.0/16";
+/// Where DNS alone says that it is ready.
+pub(super) const READY_PORT: u16 = 8181;
+/// Both proxies' port for metrics.
 const METRICS_PORT: u16 = 10_249;
 /// A program that uses less of a core than this is at rest.
 const REST: f64 = 0.02;
 /// Longest wait for that.
 const RESTLESS: Duration = Duration::from_secs(120);
 
+/// Where a program says that it has finished its first sync: a port, a path, and whether an answer says so.
+type Readiness = (u16, &'static str, fn(&str) -> bool);
+
+/// The metrics that both proxies have.
+const PROXIED: Readiness = (METRICS_PORT, "/metrics", synced);
+
 /// A program and how it is started.
 pub(super) struct Program {
     path: PathBuf,
     name: &'static str,
-    arguments: &'static [&'static str],
+    arguments: Vec<String>,
+    readiness: Readiness,
 }
 
 impl Program {
     pub(super) fn sluice(path: PathBuf) -> Self {
-        Self { path, name: "sluice", arguments: &["proxy"] }
+        Self::new(path, "sluice", &["proxy", "--hostname-override", NODE, CIDR], PROXIED)
     }
 
     pub(super) fn kube_proxy(path: PathBuf) -> Self {
-        Self { path, name: "kube-proxy", arguments: &["--proxy-mode", "nftables"] }
+        let arguments = ["--proxy-mode", "nftables", "--hostname-override", NODE, CIDR];
+        Self::new(path, "kube-proxy", &arguments, PROXIED)
+    }
+
+    /// Proxy and DNS in one process.
+    pub(super) fn agent(path: PathBuf) -> Self {
+        let arguments = ["agent", "--node-name", NODE, CIDR, "--dns-address=10.96.0.10"];
+        Self::new(path, "agent", &arguments, PROXIED)
+    }
+
+    /// DNS alone, as a Corefile says that has `ready` on [`READY_PORT`].
+    pub(super) fn dns(path: PathBuf, corefile: &str) -> Self {
+        Self::new(path, "dns", &["dns", "-conf", corefile], (READY_PORT, "/ready", is_ok))
+    }
+
+    fn new(path: PathBuf, name: &'static str, arguments: &[&str], readiness: Readiness) -> Self {
+        let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+        Self { path, name, arguments, readiness }
+    }
+
+    /// Its subcommand, where it has one.
+    pub(super) fn title(&self) -> &str {
+        self.arguments.first().map_or(self.name, String::as_str)
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -44,6 +77,7 @@ pub(super) struct Candidate {
     child: Child,
     started: Instant,
     log: PathBuf,
+    readiness: Readiness,
 }
 
 /// Resident memory in bytes.
@@ -57,13 +91,12 @@ pub(super) struct Memory {
 impl Candidate {
     pub(super) fn start(program: &Program, node: &Node, kubeconfig: &Path) -> Result<Self> {
         let mut command = Command::new(&program.path);
-        command.args(program.arguments).args([
-            "--hostname-override",
-            NODE,
-            "--cluster-cidr",
-            "10.200.0.0/16",
-        ]);
-        command.arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(&program.arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        // CoreDNS's flags, which `sluice dns` has, do not name one.
+        command.env("KUBECONFIG", kubeconfig);
+        if program.name != "dns" {
+            command.arg("--kubeconfig").arg(kubeconfig);
+        }
         let log =
             std::env::temp_dir().join(format!("bench-proxy-{}-{}.log", program.name, std::process::id()));
         command.stderr(fs::File::create(&log)?);
@@ -71,13 +104,14 @@ impl Candidate {
         let started = Instant::now();
         let child = node.namespace.run(child)?;
         let child = child.with_context(|| format!("starting {}", program.path.display()))?;
-        Ok(Self { child, started, log })
+        Ok(Self { child, started, log, readiness: program.readiness })
     }
 
     /// Start to the end of the first sync; nothing when that takes longer than `limit`.
     pub(super) fn wait_synced(&mut self, node: &Node, limit: Duration) -> Result<Option<Duration>> {
         while self.started.elapsed() < limit {
-            if node.get(METRICS_PORT, "/metrics").is_some_and(|metrics| synced(&metrics)) {
+            let (port, path, says_so) = self.readiness;
+            if node.get(port, path).is_some_and(|answer| says_so(&answer)) {
                 return Ok(Some(self.started.elapsed()));
             }
             let ended = self.child.try_wait()?;
@@ -143,6 +177,10 @@ impl Drop for Candidate {
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.log);
     }
+}
+
+fn is_ok(answer: &str) -> bool {
+    answer.lines().next().is_some_and(|line| line.contains(" 200 "))
 }
 
 /// True once a sync has finished.

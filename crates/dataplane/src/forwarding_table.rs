@@ -168,7 +168,7 @@ impl ForwardingTable {
     fn insert(&mut self, name: &ServiceName, state: &ServiceState, touched: &mut TableChanges) {
         let Some(service) = state.service.as_ref().filter(|service| service.proxied) else { return };
         for demand in demand::demands(&self.facts, service) {
-            for port in &service.ports {
+            for port in service.ports.iter() {
                 let selected = selection::select(&self.facts, port, state, demand.ipv4);
                 for vip in &demand.vips {
                     let Some(number) = vip.port(port) else { continue };

@@ -15,7 +15,7 @@ use crate::ServiceName;
 use crate::name::Protocol;
 
 /// One port of a slice. A slice without a port number means "all ports" and is of no use to a proxy; DNS ignores it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SlicePort {
     /// Name that matches a [`crate::ServicePort::name`], `""` when unnamed.
     pub name: Arc<str>,
@@ -73,8 +73,8 @@ impl AsRef<Placement> for Placement {
 pub struct Slice {
     /// Namespace and name of the object.
     pub name: ServiceName,
-    /// Its ports.
-    pub ports: Box<[SlicePort]>,
+    /// Its ports; slices with equal ports share them.
+    pub ports: Arc<[SlicePort]>,
     /// Its endpoints in the object's order.
     pub endpoints: Endpoints,
 }
@@ -258,3 +258,57 @@ impl<'a> Iterator for EndpointIter<'a> {
 }
 
 impl ExactSizeIterator for EndpointIter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What an endpoint is made of: address, conditions, host name, pod, node.
+    type Parts = (IpAddr, [bool; 4], Option<String>, Option<String>, Option<String>);
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        let name = || prop::option::of("[a-z0-9-]{0,300}");
+        (any::<IpAddr>(), any::<[bool; 4]>(), name(), name(), prop::option::of("[ab]"))
+    }
+
+    fn endpoint<'a>(parts: &'a Parts, node: Option<&'a Arc<str>>) -> Endpoint<'a> {
+        let (address, [proxied, ready, serving, terminating], hostname, pod, _) = parts;
+        // Longer texts are no names.
+        let name = |text: &'a Option<String>| text.as_deref().filter(|text| text.len() < 256);
+        let (address, hostname, pod) = (*address, name(hostname), name(pod));
+        let (proxied, ready, serving, terminating) = (*proxied, *ready, *serving, *terminating);
+        let (zone, for_zones, for_nodes): (_, &[_], &[_]) = (None, &[], &[]);
+        Endpoint {
+            address,
+            proxied,
+            ready,
+            serving,
+            terminating,
+            hostname,
+            pod,
+            node,
+            zone,
+            for_zones,
+            for_nodes,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read(list in prop::collection::vec(parts(), 0..20)) {
+            let nodes: Vec<Option<Arc<str>>> =
+                list.iter().map(|(.., node)| node.as_deref().map(Arc::from)).collect();
+            let mut packer = Packer::default();
+            for (parts, node) in list.iter().zip(&nodes) {
+                let placement = Placement { node: node.clone(), ..Placement::default() };
+                packer.push(&endpoint(parts, None), Arc::new(placement));
+            }
+            let packed = packer.finish();
+            prop_assert_eq!(packed.len(), list.len());
+            let expected = list.iter().zip(&nodes).map(|(parts, node)| endpoint(parts, node.as_ref()));
+            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,10 +1,11 @@
-//! One copy of each text and placement that many objects have in common: names of ports, nodes and zones.
+//! One copy of what many objects have in common: texts (names of ports, nodes and zones), placements, lists of ports.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::endpoint::Placement;
+use crate::{ServicePort, SlicePort};
 
 /// What no object has any more is looked for when there is twice as much as after the last time.
 const KEPT_MIN: usize = 64;
@@ -38,11 +39,13 @@ impl<T: ?Sized + Eq + Hash> Shared<T> {
     }
 }
 
-/// The texts and placements of one model.
+/// What the objects of one model share.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     texts: Shared<str>,
     placements: Shared<Placement>,
+    service_ports: Shared<[ServicePort]>,
+    slice_ports: Shared<[SlicePort]>,
 }
 
 impl Interner {
@@ -52,6 +55,14 @@ impl Interner {
 
     pub(crate) fn placement(&mut self, placement: Placement) -> Arc<Placement> {
         self.placements.share(placement)
+    }
+
+    pub(crate) fn service_ports(&mut self, ports: Vec<ServicePort>) -> Arc<[ServicePort]> {
+        self.service_ports.share(ports)
+    }
+
+    pub(crate) fn slice_ports(&mut self, ports: Vec<SlicePort>) -> Arc<[SlicePort]> {
+        self.slice_ports.share(ports)
     }
 }
 

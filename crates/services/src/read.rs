@@ -100,9 +100,10 @@ impl<'a> Reader<'a> {
         let spec = object.spec.as_ref().ok_or_else(|| field.skip("spec", "", "a Service's spec"))?;
         let labels = object.metadata.labels.as_ref();
         let ports = spec.ports.iter().flatten().map(|port| self.service_port(&field, port));
+        let ports = ports.collect::<Result<Vec<_>, _>>()?;
         let outside = read_outside(&field, object, spec)?;
         Ok(Service {
-            ports: ports.collect::<Result<_, _>>()?,
+            ports: self.interner.service_ports(ports),
             exposure: read_exposure(&field, spec)?,
             internal_policy: read_policy(spec.internal_traffic_policy.as_deref()),
             external_policy: read_policy(spec.external_traffic_policy.as_deref()),
@@ -128,12 +129,13 @@ impl<'a> Reader<'a> {
         object: &discovery::EndpointSlice,
     ) -> Result<Slice, Skipped> {
         if object.address_type == "FQDN" {
-            return Ok(Slice { name: name.clone(), ports: Box::default(), endpoints: Endpoints::default() });
+            return Ok(Slice { name: name.clone(), ports: Arc::default(), endpoints: Endpoints::default() });
         }
         let field = Field { kind: "EndpointSlice", name };
         let ports =
             object.ports.iter().flatten().filter_map(|port| self.slice_port(&field, port).transpose());
-        let ports = ports.collect::<Result<_, _>>()?;
+        let ports = ports.collect::<Result<Vec<_>, _>>()?;
+        let ports = self.interner.slice_ports(ports);
         let labels = object.metadata.labels.as_ref();
         let proxied = !labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL));
         let mut packer = Packer::default();

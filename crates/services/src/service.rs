@@ -31,7 +31,7 @@ pub enum TrafficPolicy {
 }
 
 /// One port of a Service. Endpoints match it by `name`, never by number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServicePort {
     /// Name, `""` when it has none.
     pub name: Arc<str>,
@@ -48,8 +48,8 @@ pub struct ServicePort {
 pub struct Service {
     /// How it is reached.
     pub exposure: Exposure,
-    /// Its ports in `spec.ports` order.
-    pub ports: Box<[ServicePort]>,
+    /// Its ports in `spec.ports` order; Services with equal ports share them.
+    pub ports: Arc<[ServicePort]>,
     /// Policy for traffic from inside of the cluster.
     pub internal_policy: TrafficPolicy,
     /// Policy for traffic from outside.

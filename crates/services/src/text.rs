@@ -50,7 +50,7 @@ fn write_service(f: &mut fmt::Formatter<'_>, name: &ServiceName, service: &Servi
         write!(f, " health-check={port}")?;
     }
     f.write_str(if service.proxied { "\n" } else { " proxied-by-another\n" })?;
-    for port in &service.ports {
+    for port in service.ports.iter() {
         write!(f, "  port {} {}{}", port.protocol, port.port, named(&port.name))?;
         match port.node_port {
             Some(number) => writeln!(f, " node-port={number}")?,

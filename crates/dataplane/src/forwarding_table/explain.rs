@@ -209,7 +209,7 @@ fn service_port<'a>(
     let key = &packet.destination;
     let at =
         |port: &ServicePort| if frontend.kind == Kind::NodePort { port.node_port } else { Some(port.port) };
-    let ports = state.service.iter().flat_map(|service| &service.ports);
+    let ports = state.service.iter().flat_map(|service| service.ports.iter());
     let mut fitting = ports.filter(|port| port.protocol == key.protocol && at(port) == Some(key.port));
     fitting.find(|port| port.name == frontend.port)
 }

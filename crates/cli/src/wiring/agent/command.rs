@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::corefile::{CorefileSource, Place};
 use super::endpoints::Exposure;
 use super::names::made_corefile;
-use super::{Agent, Config, DNS_PORT, DnsConfig, ProxyConfig};
+use super::{Agent, Config, DNS_PORT, DnsConfig, ProxyConfig, memory};
 use crate::wiring::proxy::ForwardingFlags;
 use crate::wiring::stop_signals::StopSignals;
 use crate::wiring::{logging, maybe_empty_path};
@@ -81,6 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Starts an agent and lets it work until Ctrl-C or SIGTERM.
 pub(crate) fn stay(start: impl Future<Output = anyhow::Result<Agent>>) -> anyhow::Result<ExitCode> {
     logging::start("info");
+    memory::share_one_heap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = StopSignals::listen()?;

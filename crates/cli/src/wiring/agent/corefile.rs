@@ -16,8 +16,8 @@ use kube::Client;
 use tracing::{error, info, warn};
 
 use super::endpoints;
-use super::feed::Selection;
 use super::names::Dns;
+use super::selection::Selection;
 use config_map::Herald;
 
 /// A Corefile and what to do with what is not served.
@@ -206,7 +206,7 @@ impl Follower<'_> {
         self.known.clone_from(&loaded.tree);
         ensure!(
             self.selection.covers(&Selection::of(&loaded.config)),
-            "labels, namespace_labels, noendpoints and pods verified of the kubernetes plugin cannot be changed while it runs: \
+            "labels, namespace_labels, noendpoints, endpoint_pod_names and pods verified of the kubernetes plugin cannot be changed while it runs: \
              start the program again"
         );
         if self.dns.with(|instance| endpoints::places(instance.config())) != endpoints::places(&loaded.config)

@@ -4,25 +4,24 @@
 //! watchers retry with back-off.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, SelectAll};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, ResourceExt};
 use services::{Model, ServiceName, Skipped};
 use tracing::{debug, info, warn};
 
 use super::around::Around;
 use super::events::Report;
+use super::memory;
 use super::observed::{Observed, Trigger};
+use super::selection::{Selection, Watching};
 use super::slot::{Slot, TRIGGERS_MAX, Update};
 use crate::causes::chain;
 
@@ -58,85 +57,28 @@ enum Input {
     Failed(watcher::Error),
 }
 
-/// Which objects are watched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Selection {
-    /// Namespaces: DNS needs them, the proxy does not.
-    pub(crate) namespaces: bool,
-    /// Pods, for `pods verified`.
-    pub(crate) pods: bool,
-    /// Label selector of Services.
-    labels: Option<String>,
-    /// Label selector of EndpointSlices.
-    slice_labels: Option<String>,
-    /// Label selector of Namespaces.
-    namespace_labels: Option<String>,
-    /// No EndpointSlices.
-    noendpoints: bool,
-}
-
-impl Selection {
-    /// What a proxy alone needs: what another proxy forwards, and the endpoints of headless Services, never take up its
-    /// memory (kube-proxy's informers).
-    pub(crate) fn forwarded() -> Self {
-        Self {
-            labels: Some("!service.kubernetes.io/service-proxy-name".to_owned()),
-            slice_labels: Some("!service.kubernetes.io/headless".to_owned()),
-            ..Self::default()
-        }
-    }
-
-    /// What the `kubernetes` plugin of this Corefile wants to see.
-    pub(crate) fn of(config: &dns::corefile::Config) -> Self {
-        let kubernetes = config.blocks.iter().find_map(|block| block.kubernetes.as_ref());
-        let Some(kubernetes) = kubernetes else { return Self::default() };
-        Self {
-            namespaces: true,
-            pods: kubernetes.pods == dns::zone::Pods::Verified,
-            labels: kubernetes.labels.clone(),
-            slice_labels: kubernetes.labels.clone(),
-            namespace_labels: kubernetes.namespace_labels.clone(),
-            noendpoints: kubernetes.noendpoints,
-        }
-    }
-
-    /// True when whoever watches this sees all that `other` wants to see.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
-        let same = (&self.labels, &self.namespace_labels) == (&other.labels, &other.namespace_labels);
-        *other == Self::default()
-            || (same
-                && self.namespaces
-                && self.noendpoints == other.noendpoints
-                && (self.pods || !other.pods))
-    }
-
-    /// True when no object is left out.
-    pub(crate) fn is_everything(&self) -> bool {
-        self.labels.is_none() && self.namespace_labels.is_none() && !self.noendpoints
-    }
-}
-
 /// Feeds `slots` until the program ends.
 pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>) {
     let mut inputs: SelectAll<BoxStream<'static, Input>> = SelectAll::new();
+    let watch = Watching::new(client).await;
     let all = watcher::Config::default;
     let labelled = |labels: &Option<String>| watcher::Config { label_selector: labels.clone(), ..all() };
     let selection = &sources.selection;
-    inputs.push(watch(&client, labelled(&selection.labels), Input::Service, Input::Failed));
+    inputs.push(watch.kind(labelled(&selection.labels), Input::Service, Input::Failed));
     if !selection.noendpoints {
-        inputs.push(watch(&client, labelled(&selection.slice_labels), Input::Slice, Input::Failed));
+        inputs.push(watch.kind(labelled(&selection.slice_labels), Input::Slice, Input::Failed));
     }
     // DNS alone has no node, and CoreDNS's ClusterRole lets nobody see one.
     if !sources.node.is_empty() {
         let own = all().fields(&format!("metadata.name={}", sources.node));
-        inputs.push(watch(&client, own, Input::Node, Input::Failed));
+        inputs.push(watch.kind(own, Input::Node, Input::Failed));
     }
     if selection.namespaces {
         let which = labelled(&selection.namespace_labels);
-        inputs.push(watch(&client, which, Input::Namespace, Input::Failed));
+        inputs.push(watch.kind(which, Input::Namespace, Input::Failed));
     }
     if sources.service_cidrs {
-        inputs.push(watch(&client, all(), Input::ServiceCidr, Input::NoServiceCidrs));
+        inputs.push(watch.kind(all(), Input::ServiceCidr, Input::NoServiceCidrs));
     }
     let mut intake = Intake::new(&sources);
     if let Some(interfaces) = sources.interfaces {
@@ -156,37 +98,15 @@ pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>
             for slot in &slots {
                 slot.put(update.clone());
             }
+            if std::mem::take(&mut intake.listed) {
+                memory::give_back();
+            }
         }
     }
 }
 
 /// Events that one publication takes up at most.
 const BURST_EVENTS_MAX: usize = 4096;
-
-fn watch<K>(
-    client: &Client,
-    which: watcher::Config,
-    wrap: fn(Event<K>) -> Input,
-    failed: fn(watcher::Error) -> Input,
-) -> BoxStream<'static, Input>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let api: Api<K> = Api::all(client.clone());
-    let events: BoxStream<'static, _> = watcher(api, which).default_backoff().boxed();
-    lift(events, wrap, failed).boxed()
-}
-
-fn lift<K>(
-    events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
-    wrap: fn(Event<K>) -> Input,
-    failed: fn(watcher::Error) -> Input,
-) -> impl Stream<Item = Input> + Send + 'static
-where
-    K: Send + 'static,
-{
-    events.map(move |event| event.map_or_else(failed, wrap))
-}
 
 /// What one kind's list has shown so far.
 #[derive(Default)]
@@ -208,13 +128,16 @@ struct Intake {
     nodes: Listing,
     namespaces: Listing,
     published_once: bool,
+    /// A list has ended since the last publication: what its decoding took is free again.
+    listed: bool,
 }
 
 impl Intake {
     fn new(sources: &Sources) -> Self {
         let unwatched = |is: bool| Listing { listed_once: is, seen: HashSet::new() };
         Self {
-            model: Model::new(),
+            model: Model::keeping(sources.selection.detail),
+            listed: false,
             around: Around::new(sources.service_cidrs, sources.interfaces.is_some()),
             node: sources.node.clone(),
             observed: sources.observed.clone(),
@@ -228,6 +151,7 @@ impl Intake {
     }
 
     fn apply(&mut self, input: Input) {
+        self.listed |= matches!(input, Input::Service(Event::InitDone) | Input::Slice(Event::InitDone));
         match input {
             Input::Service(event) => self.apply_service(event),
             Input::Slice(event) => self.apply_slice(event),

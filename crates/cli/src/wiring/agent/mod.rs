@@ -30,6 +30,7 @@ mod pods_feed;
 mod process;
 mod proxy;
 mod proxy_config;
+mod selection;
 mod servers;
 mod service_health;
 mod slot;
@@ -50,13 +51,14 @@ use tokio::task::JoinHandle;
 pub(crate) use command::{ApiFlags, Args, SubnetFlags, connect, node_name, run, stay, warn_without_node};
 use corefile::{CorefileSource, Place};
 use endpoints::Exposure;
-use feed::{Selection, Sources};
+use feed::Sources;
 use names::{Dns, Names};
 use observed::Observed;
 use proxy::{Outfit, Proxy};
 pub(crate) use proxy_config::{
     HEALTHZ_PORT, LocalPods, METRICS_PORT, NodePortAddress, ProxyConfig, SYNC_PERIOD,
 };
+use selection::Selection;
 use service_health::Checks;
 use slot::Slot;
 use stages::Stages;
@@ -145,7 +147,8 @@ impl Agent {
         };
         let mut sources = Sources::new(&config, observed.clone())?;
         if let Some(dns) = &config.dns {
-            sources.selection = agent.start_names(dns, client.as_ref(), &stages, &sources.node).await?;
+            let selection = agent.start_names(dns, client.as_ref(), &stages, &sources.node).await?;
+            sources.selection = if agent.proxy { selection.with_all_detail() } else { selection };
         }
         if let (Some(proxy), Some(observed)) = (config.proxy, observed) {
             let (checks, asked) = watch::channel(Checks::default());

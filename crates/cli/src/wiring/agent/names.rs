@@ -13,9 +13,9 @@ use dns::zone::PodTable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
-use super::DnsConfig;
 use super::slot::{Slot, Taken, Update};
 use super::stages::Stages;
+use super::{DnsConfig, memory};
 
 /// The running servers, for everyone who asks about them.
 pub(crate) struct Dns {
@@ -113,7 +113,9 @@ impl Names {
 
     fn publish(&self, update: &Update) {
         self.dns.with(|instance| instance.update(&update.snapshot, &update.changes, now_seconds()));
-        self.stages.dns_synced();
+        if self.stages.dns_synced() {
+            memory::give_back();
+        }
         for trigger in &update.triggers {
             // A clock that was set back says nothing.
             if let Ok(passed) = trigger.elapsed() {

@@ -43,8 +43,9 @@ impl Stages {
     }
 
     /// Names are answered from the first snapshot or a later one.
-    pub(crate) fn dns_synced(&self) {
-        self.dns_synced.store(true, Ordering::Release);
+    /// True for the first time.
+    pub(crate) fn dns_synced(&self) -> bool {
+        !self.dns_synced.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn set_snapshot(&self, snapshot: Snapshot) {
