@@ -9,6 +9,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use services::{Protocol, Service, ServiceName, ServicePort, ServiceState, Snapshot, TrafficPolicy};
 
 use super::selection::{self, Standing};
@@ -77,7 +78,8 @@ pub struct EndpointReason {
 }
 
 /// Why a connection leaves with the node's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum MasqueradeReason {
     /// The endpoint is the sender.
     Hairpin,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use services::{Endpoint, ServicePort, ServiceState, TrafficPolicy};
 
 use super::{NodeFacts, Target};
@@ -42,11 +43,13 @@ impl Selected {
 }
 
 /// Where an endpoint stands with the connections of one policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Standing {
     /// It takes them.
     In,
     /// Not ready.
+    #[default]
     NotReady,
     /// Terminating and not serving any more.
     Terminated,

@@ -43,7 +43,7 @@ impl Bucket {
 
     /// Where the uses of an address stand, more or less: the last bytes of a prefix are often all there.
     fn guess(&self, last: u8) -> usize {
-        self.uses().len() * usize::from(last) >> 8
+        (self.uses().len() * usize::from(last)) >> 8
     }
 
     /// The uses of one address.

@@ -8,7 +8,9 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use services::ServiceName;
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, warn};
+
+use crate::causes::chain;
 
 /// Reports that wait at most.
 const WAITING_MAX: usize = 64;
@@ -51,18 +53,27 @@ impl Reports {
 pub(crate) async fn publish(client: Client, node: String, mut reports: mpsc::Receiver<Report>) {
     let reporter = Reporter { controller: "sluice-proxy".to_owned(), instance: Some(node) };
     let recorder = Recorder::new(client, reporter);
-    let mut made = HashSet::new();
+    let (mut made, mut refused) = (HashSet::new(), false);
     while let Some(report) = reports.recv().await {
         if made.len() >= REMEMBERED_MAX {
             made.clear();
         }
         if made.insert((report.service.clone(), report.reason)) {
-            publish_one(&recorder, report).await;
+            let service = report.service.clone();
+            let Err(error) = publish_one(&recorder, report).await else { continue };
+            if std::mem::replace(&mut refused, true) {
+                debug!("an Event on the Service {service} was refused: {}", chain(&error));
+            } else {
+                warn!(
+                    "an Event on the Service {service} was refused, later ones may be too: {}",
+                    chain(&error)
+                );
+            }
         }
     }
 }
 
-async fn publish_one(recorder: &Recorder, report: Report) {
+async fn publish_one(recorder: &Recorder, report: Report) -> kube::Result<()> {
     let regarding = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Service".to_owned()),
@@ -77,7 +88,5 @@ async fn publish_one(recorder: &Recorder, report: Report) {
         action: report.action.to_owned(),
         secondary: None,
     };
-    if let Err(error) = recorder.publish(&event, &regarding).await {
-        debug!("an Event on the Service {} was refused: {error}", report.service);
-    }
+    recorder.publish(&event, &regarding).await
 }

@@ -70,47 +70,6 @@ pub(crate) enum Fate {
     Untouched,
 }
 
-/// Why an endpoint takes the connection or does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum EndpointStanding {
-    /// It may be chosen.
-    In,
-    /// Not ready.
-    #[default]
-    NotReady,
-    /// Terminating and not serving any more.
-    Terminated,
-    /// Terminating, while others are ready.
-    Terminating,
-    /// Policy Local, and on another node.
-    OtherNode,
-    /// Its hints are for other nodes.
-    HintedToOtherNodes,
-    /// Its hints are for other zones.
-    HintedToOtherZones,
-    /// It does not have the port of this name and protocol.
-    OtherPort,
-    /// Of the other IP family.
-    OtherFamily,
-}
-
-/// Why the sender's address is replaced by the node's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum MasqueradeCause {
-    /// The endpoint is the sender.
-    Hairpin,
-    /// External policy Cluster.
-    External,
-    /// The node's own connection.
-    Own,
-    /// `--masquerade-all`.
-    All,
-    /// The sender is no pod.
-    NotAPod,
-}
-
 /// One endpoint of the Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,9 +83,9 @@ pub(crate) struct EndpointView {
     pub(crate) terminating: bool,
     /// In how many EndpointSlices it is.
     pub(crate) slices: usize,
-    pub(crate) standing: EndpointStanding,
+    pub(crate) standing: Standing,
     /// None: the sender's address stays.
-    pub(crate) masquerade: Option<MasqueradeCause>,
+    pub(crate) masquerade: Option<MasqueradeReason>,
     /// The route from the node, `via 172.18.0.3 dev eth0`.
     pub(crate) route: Option<String>,
 }
@@ -309,29 +268,9 @@ fn endpoint(reason: &EndpointReason) -> EndpointView {
         zone: text(&reason.zone),
         terminating: reason.terminating,
         slices: reason.listed,
-        standing: standing(reason.standing),
-        masquerade: reason.masquerade.map(|cause| match cause {
-            MasqueradeReason::Hairpin => MasqueradeCause::Hairpin,
-            MasqueradeReason::External => MasqueradeCause::External,
-            MasqueradeReason::Own => MasqueradeCause::Own,
-            MasqueradeReason::All => MasqueradeCause::All,
-            MasqueradeReason::NotAPod => MasqueradeCause::NotAPod,
-        }),
+        standing: reason.standing,
+        masquerade: reason.masquerade,
         route: None,
-    }
-}
-
-fn standing(standing: Standing) -> EndpointStanding {
-    match standing {
-        Standing::In => EndpointStanding::In,
-        Standing::NotReady => EndpointStanding::NotReady,
-        Standing::Terminated => EndpointStanding::Terminated,
-        Standing::Terminating => EndpointStanding::Terminating,
-        Standing::OtherNode => EndpointStanding::OtherNode,
-        Standing::HintedToOtherNodes => EndpointStanding::HintedToOtherNodes,
-        Standing::HintedToOtherZones => EndpointStanding::HintedToOtherZones,
-        Standing::OtherPort => EndpointStanding::OtherPort,
-        Standing::OtherFamily => EndpointStanding::OtherFamily,
     }
 }
 
@@ -352,7 +291,7 @@ fn defined_ports(snapshot: &Snapshot, address: IpAddr) -> Vec<String> {
 impl EndpointView {
     /// True when it may be chosen.
     pub(crate) fn is_in(&self) -> bool {
-        self.standing == EndpointStanding::In
+        self.standing == Standing::In
     }
 
     /// `10.244.1.3:9898`, or the address alone.

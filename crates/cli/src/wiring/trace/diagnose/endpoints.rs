@@ -1,5 +1,7 @@
 //! Why a Service has no endpoint to offer.
 
+use dataplane::forwarding_table::Standing;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, ServicePort, ServiceSpec};
@@ -7,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use super::{of, say};
-use crate::wiring::agent::explanation::{Delivery, EndpointStanding, ServiceView};
+use crate::wiring::agent::explanation::{Delivery, ServiceView};
 use crate::wiring::trace::cluster::Facts;
 use crate::wiring::trace::report::Problem;
 
@@ -36,11 +38,11 @@ pub(super) fn problem(delivery: &Delivery, facts: &Facts) -> Problem {
     if selected.is_empty() {
         return nothing_selected(&view, &selector, facts);
     }
-    if delivery.endpoints.iter().any(|endpoint| endpoint.standing == EndpointStanding::OtherPort) {
+    if delivery.endpoints.iter().any(|endpoint| endpoint.standing == Standing::OtherPort) {
         return port_differs(&view, &spec, &selected);
     }
     if !delivery.endpoints.is_empty()
-        && delivery.endpoints.iter().all(|endpoint| endpoint.standing == EndpointStanding::OtherFamily)
+        && delivery.endpoints.iter().all(|endpoint| endpoint.standing == Standing::OtherFamily)
     {
         return say(
             format!("The pods of Service {} have addresses of the other IP family only.", of(&view)),

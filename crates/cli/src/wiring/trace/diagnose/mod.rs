@@ -6,13 +6,15 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use dataplane::forwarding_table::Standing;
+
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kube::ResourceExt;
 
 use super::cluster::{Facts, SenderKind};
 use super::question::LiveOutcome;
 use super::report::{Problem, Report, Verdict};
-use crate::wiring::agent::explanation::{Delivery, DestinationKind, EndpointStanding, Fate, ServiceView};
+use crate::wiring::agent::explanation::{Delivery, DestinationKind, Fate, ServiceView};
 
 /// The Service that a name was meant to be, when it has no address, or no virtual one.
 pub(crate) fn meant(report: &Report) -> Option<ServiceView> {
@@ -222,8 +224,7 @@ fn source_range(report: &Report, delivery: &Delivery) -> Problem {
 fn policy_local(report: &Report, delivery: &Delivery) -> Problem {
     let view = delivery.service.clone().unwrap_or_default();
     let field = delivery.policy_field.as_deref().unwrap_or("internalTrafficPolicy");
-    let elsewhere =
-        delivery.endpoints.iter().filter(|endpoint| endpoint.standing == EndpointStanding::OtherNode);
+    let elsewhere = delivery.endpoints.iter().filter(|endpoint| endpoint.standing == Standing::OtherNode);
     let mut nodes: Vec<&str> = elsewhere.filter_map(|endpoint| endpoint.node.as_deref()).collect();
     nodes.sort_unstable();
     nodes.dedup();

@@ -85,7 +85,7 @@ fn told(mut report: Report, facts: &Facts) -> Problem {
     report.problem.expect("a problem")
 }
 
-fn endpoint(standing: EndpointStanding, node: &str) -> EndpointView {
+fn endpoint(standing: Standing, node: &str) -> EndpointView {
     EndpointView {
         address: "10.244.2.2".into(),
         port: Some(9898),
@@ -178,7 +178,7 @@ fn a_target_port_that_no_container_has() {
     let delivery = Delivery {
         kind: DestinationKind::ClusterIp,
         fate: Fate::Refused,
-        endpoints: vec![EndpointView { port: None, ..endpoint(EndpointStanding::OtherPort, "worker-1") }],
+        endpoints: vec![EndpointView { port: None, ..endpoint(Standing::OtherPort, "worker-1") }],
         ..Delivery::default()
     };
     let why = told(delivered("web", 80, delivery), &facts).why;
@@ -205,7 +205,7 @@ fn ports_policies_and_addresses() {
 
     let local = Delivery {
         policy_field: Some("internalTrafficPolicy".into()),
-        endpoints: vec![endpoint(EndpointStanding::OtherNode, "worker-2")],
+        endpoints: vec![endpoint(Standing::OtherNode, "worker-2")],
         ..with(DestinationKind::ClusterIp, Fate::Dropped)
     };
     let why = told(delivered("web", 80, local), &facts).why;
@@ -252,7 +252,7 @@ fn what_only_the_packet_shows() {
     let forwarded = Delivery {
         kind: DestinationKind::ClusterIp,
         fate: Fate::Forwarded,
-        endpoints: vec![endpoint(EndpointStanding::In, "worker-2")],
+        endpoints: vec![endpoint(Standing::In, "worker-2")],
         ..Delivery::default()
     };
     let mut report = delivered("web", 80, forwarded);

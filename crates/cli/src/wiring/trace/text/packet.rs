@@ -1,7 +1,9 @@
 //! What becomes of the packet's destination and source, and which way it goes.
 
+use dataplane::forwarding_table::MasqueradeReason;
+
 use super::ENDPOINTS_MAX;
-use crate::wiring::agent::explanation::{Delivery, EndpointView, Fate, MasqueradeCause};
+use crate::wiring::agent::explanation::{Delivery, EndpointView, Fate};
 use crate::wiring::trace::report::Report;
 
 pub(super) fn lines(report: &Report, delivery: &Delivery) -> Vec<String> {
@@ -42,23 +44,24 @@ fn forwarded(report: &Report, delivery: &Delivery, sender: &str, socket: &str) -
 /// Whether, and why, the endpoints see the sender's own address.
 fn sources(report: &Report, chosen: &[&EndpointView], sender: &str) -> Vec<String> {
     let node = &report.sender.node;
-    let mut causes: Vec<MasqueradeCause> = chosen.iter().filter_map(|endpoint| endpoint.masquerade).collect();
+    let mut causes: Vec<MasqueradeReason> =
+        chosen.iter().filter_map(|endpoint| endpoint.masquerade).collect();
     causes.dedup();
     let plain = chosen.iter().any(|endpoint| endpoint.masquerade.is_none());
     let told = causes.into_iter().map(|cause| {
         let becomes = format!("the source becomes {node}'s address (masquerade)");
         match cause {
-            MasqueradeCause::Hairpin => {
+            MasqueradeReason::Hairpin => {
                 format!("if the sender itself is chosen, {becomes}: else the answer would not pass the node")
             }
-            MasqueradeCause::External => {
+            MasqueradeReason::External => {
                 format!("{becomes}: the endpoint may be on another node, and the answer must come back here")
             }
-            MasqueradeCause::Own => {
+            MasqueradeReason::Own => {
                 format!("{becomes}: the node itself asks, at an address for clients outside")
             }
-            MasqueradeCause::All => format!("{becomes}: this proxy does so always (--masquerade-all)"),
-            MasqueradeCause::NotAPod => {
+            MasqueradeReason::All => format!("{becomes}: this proxy does so always (--masquerade-all)"),
+            MasqueradeReason::NotAPod => {
                 let how = report.pods_told.as_ref().map_or_else(String::new, |how| format!(" ({how})"));
                 format!("{becomes}: the sender is no pod{how}")
             }

@@ -1,7 +1,9 @@
 //! The Service behind the address, its policies and its endpoints.
 
+use dataplane::forwarding_table::Standing;
+
 use super::ENDPOINTS_MAX;
-use crate::wiring::agent::explanation::{Delivery, DestinationKind, EndpointStanding, EndpointView};
+use crate::wiring::agent::explanation::{Delivery, DestinationKind, EndpointView};
 use crate::wiring::trace::report::Report;
 
 pub(super) fn lines(report: &Report, delivery: &Delivery) -> Vec<String> {
@@ -119,15 +121,15 @@ pub(super) fn endpoints(delivery: &Delivery) -> Vec<String> {
 
 fn remark(endpoint: &EndpointView) -> String {
     let mut words = match endpoint.standing {
-        EndpointStanding::In => String::new(),
-        EndpointStanding::NotReady => "not ready".to_owned(),
-        EndpointStanding::Terminated => "being deleted, and does not serve any more".to_owned(),
-        EndpointStanding::Terminating => "being deleted; others are ready".to_owned(),
-        EndpointStanding::OtherNode => "not on this node (policy Local)".to_owned(),
-        EndpointStanding::HintedToOtherNodes => "kept for clients on other nodes (topology hints)".to_owned(),
-        EndpointStanding::HintedToOtherZones => "kept for clients in other zones (topology hints)".to_owned(),
-        EndpointStanding::OtherPort => "does not have this port by name".to_owned(),
-        EndpointStanding::OtherFamily => "of the other IP family".to_owned(),
+        Standing::In => String::new(),
+        Standing::NotReady => "not ready".to_owned(),
+        Standing::Terminated => "being deleted, and does not serve any more".to_owned(),
+        Standing::Terminating => "being deleted; others are ready".to_owned(),
+        Standing::OtherNode => "not on this node (policy Local)".to_owned(),
+        Standing::HintedToOtherNodes => "kept for clients on other nodes (topology hints)".to_owned(),
+        Standing::HintedToOtherZones => "kept for clients in other zones (topology hints)".to_owned(),
+        Standing::OtherPort => "does not have this port by name".to_owned(),
+        Standing::OtherFamily => "of the other IP family".to_owned(),
     };
     if endpoint.slices > 1 {
         let more = format!("in {} EndpointSlices, counted once", endpoint.slices);
