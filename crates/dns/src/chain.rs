@@ -9,8 +9,7 @@
 //! ```
 //! The order is CoreDNS's, but for the cache, which stands in front of `forward` alone. [`Chain::hot_zone`] decides what the
 //! hot path may answer by itself: everything in the cluster's zones, unless a plugin in front of `kubernetes` could say
-//! something else, or every query is to be logged; then it answers nothing, and every query comes here. kubeadm's Corefile
-//! leaves it untouched.
+//! something else; then it answers nothing, and every query comes here. kubeadm's Corefile leaves it untouched.
 
 mod ask;
 mod autopath;
