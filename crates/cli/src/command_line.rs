@@ -42,7 +42,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Commands that start, run or inspect parts on this machine.
     #[command(flatten)]
-    Cluster(wiring::Command),
+    Cluster(Box<wiring::Command>),
     /// kubectl's verbs, for any Kubernetes API.
     #[command(flatten)]
     Verb(Box<Verb>),

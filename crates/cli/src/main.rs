@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         None => command_line::overview(),
-        Some(command_line::Command::Cluster(command)) => wiring::run(command),
+        Some(command_line::Command::Cluster(command)) => wiring::run(*command),
         Some(command_line::Command::Verb(verb)) => commands::run(*verb, &cli.connect),
     }
 }
