@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let rows = [("cached", KNOWN), ("forwarded", UNKNOWN)]
         .map(|(title, names)| row(title, names, &targets, &upstream, &options));
     println!(
-        "\nTime of a core for each answer, rate, questions to the upstream for each answer; time to the answer at"
+        "\nTime of a core for each answer, rate, questions to the upstream for each one; time to the answer at"
     );
     println!("{EVEN_RATE} queries a second (p50 / p99 / p99.9; rounds with a p99 below 1 ms; lost):\n");
     let head: Vec<&str> =
@@ -93,8 +93,8 @@ fn row(
         for _ in 0..options.rounds {
             loads.push(full.load(target, options.time)?);
         }
-        let answers: f64 = loads.iter().map(|load| load.rate * options.time.as_secs_f64()).sum();
-        let share = (upstream.asked() - asked) as f64 / answers;
+        let sent: u64 = loads.iter().map(|load| load.sent).sum();
+        let share = (upstream.asked() - asked) as f64 / sent as f64;
         let cost = middle(loads.iter().map(|load| load.cost).collect());
         let rate = middle(loads.iter().map(|load| load.rate).collect());
         let runs = (0..options.rounds).map(|_| even.latencies(target.address, EVEN_RATE, options.time));

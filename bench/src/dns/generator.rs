@@ -50,6 +50,8 @@ pub(crate) struct Load {
     pub(crate) rate: f64,
     /// The server's own running time for each answer, in nanoseconds.
     pub(crate) cost: f64,
+    /// Questions sent, those without an answer at the end included.
+    pub(crate) sent: u64,
 }
 
 impl Generator {
@@ -89,10 +91,12 @@ impl Generator {
     pub(crate) fn load(&mut self, target: &Target, time: Duration) -> Result<Load> {
         self.drain();
         let (ran, start, mut answers) = (target.running_ns(), Instant::now(), 0_u64);
-        let mut under_way = 0_u32;
+        let (mut under_way, mut sent) = (0_u32, 0_u64);
         while start.elapsed() < time {
             while under_way < WINDOW {
-                under_way += self.send(target.address, None)?;
+                let count = self.send(target.address, None)?;
+                under_way += count;
+                sent += u64::from(count);
             }
             match self.batch.receive(self.socket.as_fd(), true) {
                 Ok(count) => {
@@ -104,7 +108,7 @@ impl Generator {
             }
         }
         let rate = answers as f64 / start.elapsed().as_secs_f64();
-        Ok(Load { rate, cost: (target.running_ns() - ran) / answers as f64 })
+        Ok(Load { rate, cost: (target.running_ns() - ran) / answers as f64, sent })
     }
 
     /// Sends at an even rate for `time` and returns the sorted times to each answer; the number of lost ones too. A query

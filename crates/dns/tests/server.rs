@@ -67,6 +67,36 @@ fn a_published_zone_answers_the_next_query() {
     assert!(server.counts().replies >= 50);
 }
 
+/// Queries that wait before the server starts are one batch, whose answers to one peer leave as one message.
+#[test]
+fn answers_to_one_peer_arrive_as_datagrams_of_their_own() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let sockets = Sockets::bind(address.parse().unwrap(), 1).unwrap();
+        let client = UdpSocket::bind(address).unwrap();
+        client.connect(sockets.address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let kinds = ["A", "AAAA", "A", "A", "AAAA", "SRV", "A", "AAAA", "SOA", "A", "A"];
+        for (id, kind) in (0_u8..).zip(kinds) {
+            let mut packet = query(WEB, kind, None);
+            packet[1] = id;
+            client.send(&packet).unwrap();
+        }
+        let _server = Server::start(zone("10.96.0.20"), Vec::new(), vec![sockets]).unwrap();
+        let mut came = Vec::new();
+        for _ in kinds {
+            let mut answer = [0; 512];
+            let length = client.recv(&mut answer).unwrap();
+            let id = answer[1];
+            let expected =
+                if kinds[usize::from(id)] == "A" || kinds[usize::from(id)] == "SRV" { 1 } else { 0 };
+            assert_eq!(read(&answer[..length]).answers.len(), expected, "{}", kinds[usize::from(id)]);
+            came.push(id);
+        }
+        came.sort_unstable();
+        assert!((0..).zip(came).all(|(expected, id)| expected == id), "one answer to each");
+    }
+}
+
 #[test]
 fn names_outside_go_to_the_upstream_over_udp_and_tcp() {
     let upstream = example();

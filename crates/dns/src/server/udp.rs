@@ -20,6 +20,9 @@ use crate::metrics::Worker;
 /// queries to its socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
+/// Packets of a batch for which room for many would cost more than it helps: most batches of a server that is not busy.
+const FEW: usize = 4;
+
 /// Counts of one batch, added to the shared ones at its end.
 #[derive(Default)]
 struct Tally {
@@ -45,7 +48,12 @@ pub(super) fn serve(
         let stopping = shared.stopping.load(Ordering::Acquire);
         match batch.receive(socket.as_fd(), !stopping) {
             Ok(0) if stopping => return,
-            Ok(count) => answer_batch(&mut batch, count, &mut rotation, socket, shared, slow, worker),
+            Ok(count) if count <= FEW => {
+                answer_batch::<FEW>(&mut batch, count, &mut rotation, socket, shared, slow, worker);
+            }
+            Ok(count) => {
+                answer_batch::<BATCH>(&mut batch, count, &mut rotation, socket, shared, slow, worker)
+            }
             Err(_) if stopping => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -56,7 +64,7 @@ pub(super) fn serve(
     }
 }
 
-fn answer_batch(
+fn answer_batch<const N: usize>(
     batch: &mut Batch,
     count: usize,
     rotation: &mut u32,
@@ -67,14 +75,14 @@ fn answer_batch(
 ) {
     // The clock is read twice for a batch, not for a query.
     let started = worker.map(|_| Instant::now());
-    debug_assert!(count <= BATCH, "recvmmsg returns no more than asked");
+    debug_assert!(count <= N, "there is room for all");
     let zone = shared.zone.load();
     let synced = shared.synced.load(Ordering::Acquire);
     let mut tally = Tally::default();
     // One bit for each packet that the chain has told of itself.
     let mut told = 0_u32;
     let (received, mut replies) = batch.split();
-    let mut questions: [_; BATCH] = std::array::from_fn(|_| Question::blank(&zone));
+    let mut questions: [_; N] = std::array::from_fn(|_| Question::blank(&zone));
     for (index, question) in questions.iter_mut().take(count).enumerate() {
         question.read(received.packet(index).unwrap_or_default());
     }
