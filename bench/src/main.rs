@@ -32,7 +32,7 @@ const BENCHES: &[(&str, &str)] = &[
     ),
     (
         "connections",
-        "new connections through a service's address against direct ones, with 1 to 10,000 services",
+        "new connections through a service's address against direct ones, with 1 to 50,000 services; [--kube-proxy PATH]",
     ),
     (
         "memory",
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         Some("kernel-load") if rest == ["memory"] => kernel_load::memory(10_000, 2),
         Some("kernel-load") => kernel_load::run(),
         Some("dns") => dns::run(rest),
-        Some("connections") => connections::run(),
+        Some("connections") => connections::run(rest),
         Some("conntrack") => conntrack::run(),
         Some("memory") => memory(rest),
         Some("proxy") => proxy::run(rest),

@@ -56,7 +56,8 @@ impl Site {
     }
 
     /// The Node object and the service addresses, as an API holds them.
-    pub(super) fn objects(&self) -> Vec<Value> {
+    #[must_use]
+    pub fn objects(&self) -> Vec<Value> {
         let cidrs: Vec<String> = self.service_cidrs.iter().map(ToString::to_string).collect();
         let cidrs = json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
