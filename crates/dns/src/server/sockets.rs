@@ -27,7 +27,7 @@ pub struct Sockets {
 
 impl Sockets {
     /// As many UDP threads as this machine, or the processor time that the process may take, runs at a time, and no more
-    /// than [`WORKERS_MAX`]. The kernel spreads flows over the sockets, so one busy core does not hold up all clients.
+    /// than eight. The kernel spreads flows over the sockets, so one busy core does not hold up all clients.
     #[must_use]
     pub fn default_workers() -> usize {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(WORKERS_MAX)
