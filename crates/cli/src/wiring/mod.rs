@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Run the service proxy alone
     Proxy(Box<proxy::Args>),
     /// Run the node's DNS alone
-    Dns(dns::Args),
+    Dns(Box<dns::Args>),
     /// Say what this machine can do and what will be used
     Check(check::Args),
     /// Remove everything that a killed cluster or agent left behind
@@ -70,7 +70,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Node(args) => node::run(args),
         Command::Agent(args) => agent::run(*args),
         Command::Proxy(args) => proxy::run(&args),
-        Command::Dns(args) => dns::run(args),
+        Command::Dns(args) => dns::run(*args),
         Command::Check(args) => check::run(args),
         Command::Cleanup(args) => cleanup::run(args),
         Command::Dump(args) => dump::run(args),
