@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use testnet::peers::{ControlPlane, Store};
 
+use super::api::Api;
 use super::candidate::{Candidate, Program, READY_PORT};
 use super::node::Node;
 use super::{fill, say, size};
@@ -56,6 +57,8 @@ fn measure(peers: &Path, sizes: &str, programs: &[Program]) -> Result<Vec<Vec<St
         let store = Store::start(peers)?;
         fill::fill(&store, services, endpoints)?;
         let control_plane = store.serve()?;
+        // It makes the node too.
+        Api::connect(&control_plane.kubeconfig).with_context(|| control_plane.log())?;
         for program in programs {
             let title = format!("{services} × {endpoints}, {}", program.title());
             say(&title);
