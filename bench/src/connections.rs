@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     node.run(dataplane::nftables::cleanup)??;
     for size in SERVICES_OF_KUBE_PROXY.into_iter().filter(|_| program.is_some()) {
         let _rules =
-            Rules::write(program.as_deref().unwrap_or(Path::new("")), &objects(size, &server), &node)?;
+            Rules::write(program.as_deref().unwrap_or(Path::new("")), &objects(size, &server), node)?;
         rows.measure(&format!("{size}, kube-proxy"), &client, &server)?;
     }
     rows.print();

@@ -3,7 +3,7 @@
 //! ```text
 //! scenario   a file: objects, steps, what every stage must show      judge     one judge for each stage
 //! cluster    wire, nodes, pods, real clients and servers             harness   `cargo test`'s output for an own `main`
-//! oracle     what a real kube-proxy makes of generated objects, recorded
+//! oracle     what a real kube-proxy and a real CoreDNS make of generated objects, recorded
 //! peers      a real etcd and kube-apiserver
 //! ```
 //!

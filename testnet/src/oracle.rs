@@ -6,6 +6,7 @@
 //! api, kube_proxy                    an API of our own making and the program that watches it, in the node's namespace
 //! answer, recording                  what came of it, as text
 //! scenario                           the scenarios' packets, asked in the same way
+//! dns                                names instead of packets, and CoreDNS instead of kube-proxy
 //! ```
 //!
 //! One node is enough: other nodes, their pods and the world outside are addresses behind its wires, so a set is asked
@@ -17,6 +18,7 @@
 
 pub mod answer;
 mod api;
+pub mod dns;
 pub mod kube_proxy;
 pub mod node;
 pub mod objects;

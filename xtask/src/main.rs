@@ -1,12 +1,15 @@
-//! Developer commands: `cargo run -p xtask -- COMMAND`. Nothing of the product depends on them.
+//! Developer commands: `cargo xtask COMMAND`. Nothing of the product depends on them.
 
 #![allow(clippy::print_stdout, reason = "what a command is asked to say")]
 
 mod licences;
+mod oracle;
 
 fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
         Some("licences") => licences::check(),
-        other => anyhow::bail!("unknown command {other:?}; there is: licences"),
+        Some("oracle") => oracle::run(&words[1..]),
+        other => anyhow::bail!("unknown command {other:?}; there are: licences, oracle"),
     }
 }

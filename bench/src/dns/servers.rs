@@ -225,6 +225,7 @@ fn instance(text: &str) -> Result<Instance> {
     let config = corefile::read(text, "Corefile", 53, &NoSources).context("our own Corefile")?;
     let options = Options {
         listen: vec![loopback(0).ip()],
+        hold: false,
         workers: 1,
         metrics: Arc::new(Metrics::default()),
         sink: Arc::new(|_: &str| {}),

@@ -3,13 +3,7 @@
 //! What the zone cannot say by itself comes back as [`Outcome::Forward`] (the name is not ours) or [`Outcome::Chase`] (an
 //! ExternalName points outside); [`crate::server`] then asks the forwarder and joins the parts with [`complete()`].
 //!
-//! Deliberate differences from CoreDNS, each for the standards' sake; `tests/oracle.rs` allows these and no others:
-//! - an empty non-terminal is NODATA (RFC 8020), also in reverse zones;
-//! - whether a name exists does not depend on the type asked for: `dns-version`, reverse names and `ns.dns` are NODATA for
-//!   other types, a missing name is NXDOMAIN for SOA too;
-//! - labels in front of a pod's name or of a reverse address count: there is nothing; a pod has no SRV record;
-//! - aliases that lead nowhere are still shown (RFC 2308 §2.1), one that leads outside without an upstream is SERVFAIL;
-//! - several questions are FORMERR (RFC 9619).
+#![doc = include_str!("../differences.md")]
 
 mod apex;
 mod complete;

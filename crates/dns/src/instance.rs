@@ -53,6 +53,9 @@ pub enum InstanceError {
 pub struct Options {
     /// Where blocks without `bind` listen; empty: on every address of this machine.
     pub listen: Vec<IpAddr>,
+    /// Servers of cluster names take no queries before the first update or [`Instance::open`]: another server on the same
+    /// addresses, or another node's, gives better answers than SERVFAIL.
+    pub hold: bool,
     /// UDP threads for each address.
     pub workers: usize,
     /// Where counts go.
@@ -79,15 +82,18 @@ pub struct Instance {
     pods: PodTable,
     serial: u32,
     synced: bool,
+    opened: bool,
 }
 
 impl Instance {
-    /// Listens and answers: SERVFAIL for names of the cluster until the first update.
+    /// Listens and answers, unless it is to hold: SERVFAIL for names of the cluster until the first update.
     ///
     /// # Errors
     /// [`InstanceError`] when an address, a file or a thread cannot be had; nothing is left behind.
     pub fn start(config: Config, options: Options) -> Result<Self, InstanceError> {
+        let opened = !options.hold;
         let mut instance = Self {
+            opened,
             options,
             config: Config::default(),
             running: Vec::new(),
@@ -115,7 +121,7 @@ impl Instance {
         let mut fresh = Vec::new();
         for (group, chain) in groups.iter().zip(&chains) {
             let stays = self.running.iter().any(|running| running.group.is_same_place(group));
-            fresh.push(if stays { None } else { Some(self.open(group, chain, group.sockets(&config))?) });
+            fresh.push(if stays { None } else { Some(self.listen(group, chain, group.sockets(&config))?) });
         }
         let mut old = std::mem::take(&mut self.running);
         for ((group, chain), fresh) in groups.into_iter().zip(chains).zip(fresh) {
@@ -152,14 +158,22 @@ impl Instance {
         }
     }
 
-    fn open(
+    /// Takes queries from now on, synced or not.
+    pub fn open(&mut self) {
+        self.opened = true;
+        self.running.iter().for_each(|running| running.server.open());
+    }
+
+    fn listen(
         &self,
         group: &Group,
         chain: &Arc<Chain>,
         sockets: Option<usize>,
     ) -> Result<Server, InstanceError> {
         let workers = sockets.unwrap_or(self.options.workers);
-        let sockets = group.addresses.iter().map(|address| Sockets::bind(*address, workers));
+        let answers = self.opened || chain.zone_config().zones.is_empty();
+        let make = if answers { Sockets::bind } else { Sockets::reserve };
+        let sockets = group.addresses.iter().map(|address| make(*address, workers));
         let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
         let empty = Arc::new(Zone::empty(Arc::clone(chain.zone_config())));
         Ok(Server::start_chain(chain.hot_zone(&empty), Arc::clone(chain), sockets)?)
@@ -191,6 +205,7 @@ impl Instance {
         }
         self.synced = true;
         self.publish();
+        self.open();
     }
 
     /// Takes up the cluster's pods, for `pods verified`.
@@ -220,6 +235,16 @@ impl Instance {
                 metrics.set("coredns_plugin_enabled", &pairs, 1);
             }
         }
+    }
+
+    /// Stops all servers at once; returns when what they had received is answered (see [`Server::stop`]).
+    pub fn stop(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        std::thread::scope(|scope| {
+            for running in running {
+                scope.spawn(move || running.server.stop());
+            }
+        });
     }
 
     /// True when every name that the configuration serves can be answered.

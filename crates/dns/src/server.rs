@@ -15,10 +15,10 @@ pub use sockets::Sockets;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
@@ -29,6 +29,8 @@ use crate::forward::Forwarder;
 use crate::metrics::Worker;
 use crate::zone::Zone;
 
+/// How long a server that stops works on for queries that wait for an upstream, and for open connections.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Queries that wait for the slow thread; more are refused.
 const QUEUE_MAX: usize = 1024;
 /// Stack of a thread, in bytes: the deepest path is a few kilobytes of query and answer state.
@@ -98,8 +100,12 @@ pub struct Server {
     shared: Arc<Shared>,
     udp: Vec<Arc<std::net::UdpSocket>>,
     addresses: Vec<SocketAddr>,
+    /// Those of the UDP sockets, and the slow one.
     threads: Vec<JoinHandle<()>>,
+    slow: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    /// Whether queries reach it.
+    opened: watch::Sender<bool>,
     /// The chain whose work beside the queries runs on the slow thread.
     chains: watch::Sender<Option<Arc<Chain>>>,
     /// The counters of its threads.
@@ -146,6 +152,7 @@ impl Server {
             counters: Counters::default(),
         });
         let (stop, stopped) = watch::channel(false);
+        let (opened, open) = watch::channel(!sockets.iter().any(|sockets| sockets.held));
         let (chains, started) = watch::channel(None);
         let (slow, jobs) = mpsc::channel(QUEUE_MAX);
         let addresses = sockets.iter().map(|sockets| sockets.address).collect();
@@ -154,7 +161,9 @@ impl Server {
             udp: Vec::new(),
             addresses,
             threads: Vec::new(),
+            slow: None,
             stop,
+            opened,
             chains,
             workers: Vec::new(),
         };
@@ -165,7 +174,7 @@ impl Server {
                 server.spawn_udp(Arc::new(socket), slow.clone())?;
             }
         }
-        server.spawn_slow(listeners, jobs, stopped, started)?;
+        server.spawn_slow(listeners, jobs, [open, stopped], started)?;
         Ok(server)
     }
 
@@ -181,14 +190,16 @@ impl Server {
         let chain = self.shared.chain.load_full();
         let worker = chain.map(|chain| chain.worker(Transport::Udp, v6));
         self.workers.extend(worker.clone());
-        self.spawn("dns-udp", STACK_BYTES, move || udp::serve(&socket, &shared, &slow, worker.as_deref()))
+        let serve = move || udp::serve(&socket, &shared, &slow, worker.as_deref());
+        self.threads.push(spawn("dns-udp", STACK_BYTES, serve)?);
+        Ok(())
     }
 
     fn spawn_slow(
         &mut self,
         listeners: Vec<std::net::TcpListener>,
         jobs: mpsc::Receiver<slow::Job>,
-        stopped: watch::Receiver<bool>,
+        states: [watch::Receiver<bool>; 2],
         chains: watch::Receiver<Option<Arc<Chain>>>,
     ) -> Result<(), ServerError> {
         for listener in &listeners {
@@ -202,20 +213,21 @@ impl Server {
             .build()
             .map_err(ServerError::Thread)?;
         let shared = Arc::clone(&self.shared);
-        self.spawn("dns-slow", SLOW_STACK_BYTES, move || {
-            runtime.block_on(slow::serve(shared, listeners, jobs, stopped, chains, workers))
-        })
+        let serve = move || runtime.block_on(slow::serve(shared, listeners, jobs, states, chains, workers));
+        self.slow = Some(spawn("dns-slow", SLOW_STACK_BYTES, serve)?);
+        Ok(())
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        stack: usize,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<(), ServerError> {
-        let builder = std::thread::Builder::new().name(name.into()).stack_size(stack);
-        self.threads.push(builder.spawn(work).map_err(ServerError::Thread)?);
-        Ok(())
+    /// Lets queries reach sockets that were reserved.
+    pub fn open(&self) {
+        if self.opened.send_replace(true) {
+            return;
+        }
+        for socket in &self.udp {
+            if let Err(error) = sockets::step_in(socket) {
+                tracing::error!(%error, "a DNS socket gets no queries");
+            }
+        }
     }
 
     /// Answers from this zone from now on. Takes effect with the next query, at once for all threads.
@@ -273,22 +285,33 @@ impl Server {
         }
     }
 
-    /// Stops: queries already received are answered, then all threads have ended.
+    /// Stops: queries already received are answered, those that wait for an upstream for [`DRAIN_MAX`] at most; then all
+    /// threads have ended. Another server on the same addresses gets the next queries from the first moment on.
     pub fn stop(mut self) {
         self.shut_down();
     }
 
     fn shut_down(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        let _ = self.stop.send(true);
-        for socket in &self.udp {
-            // On an unconnected UDP socket this reports ENOTCONN and still wakes the thread that waits in recvmmsg.
-            let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Read);
-        }
+        self.udp.iter().for_each(|socket| sockets::leave(socket));
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        // Behind the UDP threads: what they have handed over is there by now.
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.slow.take() {
+            let _ = thread.join();
+        }
     }
+}
+
+fn spawn(
+    name: &str,
+    stack: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, ServerError> {
+    let builder = std::thread::Builder::new().name(name.into()).stack_size(stack);
+    builder.spawn(work).map_err(ServerError::Thread)
 }
 
 impl Drop for Server {

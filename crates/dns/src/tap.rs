@@ -5,7 +5,7 @@
 //! TCP, chain ─► one query with its answer ─┴─► Tap: sums, names, clients ─► Reading, as often as the watcher asks
 //! ```
 //! The watcher's question is what turns it on, for [`WATCHED_FOR`]; whoever watches asks again before that. While nobody does,
-//! a batch of queries costs one look at a flag. Memory is bounded: beyond [`NAMES_MAX`] names (random ones, most likely)
+//! a batch of queries costs one look at a flag. Memory is bounded: beyond `NAMES_MAX` names (random ones, most likely)
 //! the rarer half is forgotten.
 
 mod reading;

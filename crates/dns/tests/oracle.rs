@@ -1,190 +1,264 @@
-//! Compares whole answers with a real CoreDNS that serves the same objects.
+//! Compares whole answers with CoreDNS: what a real one said of generated objects, recorded in `tests/oracle/`, for each way
+//! to configure it.
 //!
 //! ```text
-//! kubectl get namespaces,services,endpointslices -A -o json > objects.json
-//! coredns -conf Corefile   # kubernetes cluster.local in-addr.arpa ip6.arpa { pods insecure; ttl 30 }, bind to loopback
-//! DNS_ORACLE=127.0.0.1:5353 DNS_ORACLE_OBJECTS=objects.json cargo test -p dns --test oracle
+//! cargo xtask oracle dns --peer /path/to/coredns            # CoreDNS and Sluice against the recordings
+//! cargo xtask oracle dns --peer /path/to/coredns --record   # records anew
+//! cargo xtask oracle dns --set 17                           # Sluice against one set, its objects are shown
 //! ```
-//! Every name that exists, its suffixes and some prefixes of them are asked for every type; where we differ, one of the
-//! reasons in [`deliberate`] must hold.
+//! Every name that exists, its suffixes, prefixes of these, near misses and other letters' case are asked for every type.
+//! Where we differ, one of the reasons in `crates/dns/differences.md` must hold: [`reason`] says when.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use dns::message::records::{Record, Response, rcode_name, read_response};
-use dns::name::Name;
-use dns::server::{Server, Sockets};
-use dns::zone::{Suffix, Zone, ZoneConfig};
-use serde_json::Value;
-use services::Model;
-use support::{ask_udp, frame, load, query, read_frame};
-use testnet::harness;
+use support::corefile::Served;
+use testnet::harness::{self, Outcome, Trial};
+use testnet::oracle::dns::coredns::{self, Client, CoreDns};
+use testnet::oracle::dns::objects::ObjectSet;
+use testnet::oracle::dns::profile::{PROFILES, Profile};
+use testnet::oracle::dns::question::{KINDS, names, packet};
+use testnet::oracle::dns::recording::{Recorded, Recording};
+use testnet::oracle::dns::reply;
+use testnet::oracle::dns::upstream::Upstream;
 
-const KINDS: [&str; 12] =
-    ["A", "AAAA", "SRV", "PTR", "TXT", "NS", "SOA", "CNAME", "MX", "HINFO", "ANY", "TYPE65"];
-const PREFIXES: [&str; 6] = ["x", "_tcp", "_http._tcp", "a.b", "dns-version", "_._udp"];
+/// What the documentation says of the differences.
+const DIFFERENCES: &str = include_str!("../differences.md");
 
-/// A question and what both said.
+fn main() -> ExitCode {
+    let of = |profile: &'static Profile| {
+        [
+            Trial::new(format!("sluice::{}", profile.name), move || sluice_agrees(profile)),
+            Trial::new(format!("coredns::{}", profile.name), move || coredns_agrees(profile)),
+        ]
+    };
+    let documented = Trial::of("every_difference_is_documented", every_difference_is_documented);
+    harness::run(PROFILES.iter().flat_map(of).chain([documented]).collect())
+}
+
+/// A question that was answered in two ways.
 struct Difference<'a> {
     name: &'a str,
     kind: &'a str,
-    ours: &'a Response,
-    theirs: &'a Response,
+    ours: &'a str,
+    theirs: &'a str,
 }
 
-/// Why an answer may differ from CoreDNS's; `None` when it may not.
-fn deliberate(d: &Difference<'_>) -> Option<&'static str> {
-    let no_data = d.ours.rcode == 0 && d.ours.answers.is_empty();
-    let missing = d.theirs.rcode == 3;
-    let alias = |record: &Record| record.kind == 5;
-    let is_pod = d.name.ends_with(".pod.cluster.local");
+/// The key of the reason why an answer may differ from CoreDNS's; `None` when it may not.
+fn reason(d: &Difference<'_>) -> Option<&'static str> {
+    let lower = d.name.to_ascii_lowercase();
+    // What is missing here may exist upstream, and does not in these tests.
+    let missing =
+        |answer: &str| answer.starts_with("nx ") || answer.starts_with("NXDOMAIN (rd ra) | auth example");
+    let no_data = d.ours.starts_with("no ");
+    let (ours_missing, theirs_missing) = (missing(d.ours), missing(d.theirs));
+    let is_pod = lower.contains(".pod.");
     match () {
-        () if no_data && missing && d.name.ends_with(".arpa") => {
-            Some("reverse names above or beside PTR are NODATA")
+        () if no_data && theirs_missing && lower.ends_with(".arpa") => Some("reverse-branch"),
+        () if no_data && theirs_missing && lower.starts_with('_') => Some("empty-non-terminal"),
+        () if no_data && theirs_missing && lower.ends_with("dns.cluster.local") => Some("name-server-branch"),
+        () if no_data && theirs_missing && (d.kind == "TXT" || lower.starts_with("dns-version.")) => {
+            Some("type-does-not-decide")
         }
-        () if no_data && missing && d.name.starts_with('_') => {
-            Some("an empty non-terminal is NODATA (RFC 8020)")
+        () if ours_missing && d.theirs.starts_with("no ") && is_odd(d.kind) => Some("type-does-not-decide"),
+        () if ours_missing && (is_pod || lower.ends_with(".arpa")) && is_below(&lower) => {
+            Some("labels-before-an-address")
         }
-        () if no_data && missing && d.name.ends_with("dns.cluster.local") => {
-            Some("ns.dns exists, so does dns above it")
+        () if is_pod && d.kind == "SRV" && no_data => Some("pod-without-ports"),
+        () if d.ours.contains(" CNAME ") => Some("alias-to-nowhere"),
+        () if d.ours == "SERVFAIL (rd)" && (d.theirs.contains(" CNAME ") || d.kind == "TXT") => {
+            Some("alias-that-fails")
         }
-        () if no_data && missing && d.name.starts_with("dns-version.") => {
-            Some("a name with a TXT record exists")
+        () if d.kind == "PTR" && lower.ends_with(".arpa") && is_part(d.ours, d.theirs) => {
+            Some("alias-without-endpoints")
         }
-        () if no_data && missing && d.kind == "TXT" => {
-            Some("the type asked for does not decide whether a name exists")
+        () if d.kind == "SRV" && without_weights(d.ours) == without_weights(d.theirs) => {
+            Some("weight-of-duplicates")
         }
-        () if d.ours.rcode == 3 && d.kind == "SOA" => {
-            Some("the type asked for does not decide whether a name exists")
-        }
-        () if d.ours.rcode == 3 && (is_pod || d.name.ends_with(".arpa")) => {
-            Some("labels in front of an address count")
-        }
-        () if is_pod && d.kind == "SRV" => Some("a pod has no ports to point to"),
-        () if d.ours.answers.iter().any(alias) => Some("aliases that lead nowhere are shown (RFC 2308)"),
-        () if d.ours.rcode == 2 => Some("an alias to outside without an upstream is SERVFAIL"),
-        () if d.name.contains("ns.dns.") || d.kind == "NS" => {
-            Some("CoreDNS leaves its loopback address out of NS")
+        () if d.kind == "TXT"
+            && ours_missing
+            && lower.starts_with("dns-version.")
+            && lower.ends_with(".arpa") =>
+        {
+            Some("version-of-reverse-zones")
         }
         () => None,
     }
 }
 
-fn main() -> ExitCode {
-    harness::run(testnet::trials![the_same_answers_as_coredns])
+/// Types for which CoreDNS makes no difference between a name that exists and one that does not.
+fn is_odd(kind: &str) -> bool {
+    !matches!(kind, "A" | "AAAA" | "SRV" | "TXT")
 }
 
-fn the_same_answers_as_coredns() {
-    let (Ok(oracle), Ok(file)) = (std::env::var("DNS_ORACLE"), std::env::var("DNS_ORACLE_OBJECTS")) else {
-        harness::skip("set DNS_ORACLE and DNS_ORACLE_OBJECTS to compare with a CoreDNS");
-    };
-    let objects: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let (model, _) = load(objects["items"].as_array().unwrap());
-    let server = serve(&model);
-    let (ours, theirs) = (server.addresses()[0], oracle.parse::<SocketAddr>().unwrap());
-    let (mut our_stream, mut their_stream) =
-        (TcpStream::connect(ours).unwrap(), TcpStream::connect(theirs).unwrap());
-    let (mut questions, mut reasons, mut wrong) = (0, BTreeMap::<_, u32>::new(), Vec::new());
-    for name in names(&model, &server.zone()) {
-        for kind in KINDS {
-            questions += 1;
-            let packet = query(&name, kind, None);
-            let (our, their) = (ask(&mut our_stream, &packet), ask(&mut their_stream, &packet));
-            if text(&our) == text(&their) {
-                let cut = |server| read_response(&ask_udp(server, &packet)).unwrap().truncated;
-                if cut(ours) != cut(theirs) {
-                    wrong.push(format!("{name} {kind}: TC over UDP differs"));
-                }
-                continue;
-            }
-            match deliberate(&Difference { name: &name, kind, ours: &our, theirs: &their }) {
-                Some(reason) => *reasons.entry(reason).or_default() += 1,
-                None => {
-                    wrong.push(format!("{name} {kind}\n  ours   {}\n  theirs {}", text(&our), text(&their)))
-                }
-            }
+/// True for a name with labels in front of an address.
+fn is_below(name: &str) -> bool {
+    let labels = name.split('.').count();
+    labels
+        > if name.ends_with(".in-addr.arpa") {
+            6
+        } else if name.ends_with(".ip6.arpa") {
+            34
+        } else {
+            5
         }
-    }
-    eprintln!("{questions} questions; deliberate differences: {reasons:#?}");
-    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-fn serve(model: &Model) -> Server {
-    let mut config = ZoneConfig::cluster("cluster.local").unwrap();
-    config.zones =
-        ["cluster.local", "in-addr.arpa", "ip6.arpa"].map(|name| Suffix::new(name, false).unwrap()).to_vec();
-    config.local_addresses = vec!["127.0.0.1".parse().unwrap()];
-    let zone = Arc::new(Zone::build(Arc::new(config), &model.snapshot(), 1));
-    let server =
-        Server::start(zone, Vec::new(), vec![Sockets::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap()]);
-    let server = server.unwrap();
-    server.set_synced(true);
-    server
+/// True when all records of one answer, if it has any, are in the other.
+fn is_part(part: &str, whole: &str) -> bool {
+    let records = part.strip_prefix("NOERROR | ").into_iter().flat_map(|records| records.split("; "));
+    whole.starts_with("NOERROR | ") && records.into_iter().all(|record| whole.contains(record))
 }
 
-/// Names that exist or nearly do, with their suffixes, and prefixes of all of these.
-fn names(model: &Model, zone: &Zone) -> BTreeSet<String> {
-    let dump = zone.to_string();
-    let mut bases: Vec<String> =
-        dump.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
-    for (key, state) in model.snapshot().services.iter() {
-        let base = format!("{}.{}.svc.cluster.local", key.name(), key.namespace());
-        for slice in &state.slices {
-            for endpoint in &slice.endpoints {
-                let dashed = endpoint.address.to_string().replace(['.', ':'], "-");
-                bases.push(format!("{dashed}.{}.pod.cluster.local", key.namespace()));
-                bases.push(format!("{dashed}.{base}"));
-                bases.extend(endpoint.hostname.iter().map(|host| format!("{host}.{base}")));
-            }
-            bases.extend(slice.ports.iter().map(|port| format!("{}.{}.{base}", port.name, port.protocol)));
-        }
-        bases.push(base);
-    }
-    bases.extend(["dns-version.cluster.local", "ns.dns.cluster.local"].map(str::to_owned));
-    let mut names = BTreeSet::new();
-    for base in &bases {
-        let suffixes = base.match_indices('.').map(|(at, _)| &base[at + 1..]).chain([&base[..]]);
-        for name in suffixes
-            .filter(|name| ["cluster.local", "addr.arpa", "ip6.arpa"].iter().any(|z| name.ends_with(z)))
-        {
-            names.insert(name.to_owned());
-            names.extend(PREFIXES.map(|prefix| format!("{prefix}.{name}")));
-        }
-    }
-    names.retain(|name| name.parse::<Name>().is_ok());
-    names
-}
-
-fn ask(stream: &mut TcpStream, packet: &[u8]) -> Response {
-    stream.write_all(&frame(packet)).unwrap();
-    read_response(&read_frame(stream)).unwrap()
-}
-
-/// The answer by section, without the serial of SOA records.
-fn text(response: &Response) -> String {
-    let section = |records: &[Record]| {
-        let mut texts: Vec<String> =
-            records.iter().map(|record| without_serial(record.to_string())).collect();
-        texts.sort();
-        texts.join("; ")
-    };
-    let Response { answers, authority, additional, .. } = response;
-    let sections = [answers, authority, additional].map(|records| section(records)).join(" | ");
-    let flags = (response.authoritative, response.truncated, response.recursion_available);
-    format!("{} {flags:?} | {sections}", rcode_name(response.rcode))
-}
-
-fn without_serial(text: String) -> String {
+/// The text without the third number of every SRV record.
+fn without_weights(text: &str) -> String {
     let mut words: Vec<&str> = text.split(' ').collect();
-    if words.get(3) == Some(&"SOA") {
-        words[6] = "*";
+    for at in 2..words.len() {
+        if words[at - 2] == "SRV" {
+            words[at] = "*";
+        }
     }
     words.join(" ")
+}
+
+/// Sluice says what was recorded.
+fn sluice_agrees(profile: &'static Profile) -> Outcome {
+    let (recording, upstream) = (read(profile), Upstream::start().unwrap());
+    let (mut questions, mut reasons, mut wrong) = (0, BTreeMap::<_, u32>::new(), Vec::new());
+    for seed in chosen(profile) {
+        let set = ObjectSet::generate(seed);
+        let recorded = recorded(&recording, &set);
+        for ((name, kind), ours) in &ours(profile, &set, &upstream) {
+            questions += 1;
+            let theirs = recorded.answer(name, *kind);
+            if ours == theirs {
+                continue;
+            }
+            let difference = Difference { name, kind: KINDS[*kind], ours, theirs };
+            match reason(&difference) {
+                Some(reason) => *reasons.entry(reason).or_default() += 1,
+                None => wrong.push(text(seed, &difference)),
+            }
+        }
+    }
+    eprintln!("{}: {questions} questions; deliberate differences: {reasons:?}", profile.name);
+    done(&wrong)
+}
+
+/// CoreDNS says what was recorded, or is recorded.
+fn coredns_agrees(profile: &'static Profile) -> Outcome {
+    let Some(program) = std::env::var_os("COREDNS").map(PathBuf::from) else {
+        harness::skip("cargo xtask oracle dns --peer FILE compares a CoreDNS with the recordings");
+    };
+    let update = std::env::var_os("UPDATE").is_some() && std::env::var_os("ORACLE_SET").is_none();
+    let recording = if update { Recording::default() } else { read(profile) };
+    let (upstream, mut sets, mut wrong) = (Upstream::start().unwrap(), Vec::new(), Vec::new());
+    for seed in chosen(profile) {
+        let set = ObjectSet::generate(seed);
+        let server =
+            CoreDns::start(&program, profile, &set, &upstream).unwrap_or_else(|e| panic!("set {seed}: {e}"));
+        let answers = ask(&set, &Client::new(server.address()).unwrap());
+        if !update {
+            let known = recorded(&recording, &set);
+            for ((name, kind), theirs) in answers.iter().filter(|((n, k), it)| known.answer(n, *k) != **it) {
+                wrong.push(format!("set {seed}: {name} {}\n    {theirs}", KINDS[*kind]));
+            }
+        }
+        sets.push(Recorded::new(seed, digest(&set), answers));
+    }
+    if update {
+        let version = coredns::version(&program).unwrap();
+        std::fs::write(file(profile), Recording { version, sets }.to_string()).unwrap();
+    }
+    done(&wrong)
+}
+
+/// The list in the documentation and the rules here are of the same reasons.
+fn every_difference_is_documented() {
+    let lines = DIFFERENCES.lines().filter_map(|line| line.strip_prefix("- `")?.split_once('`'));
+    let listed: BTreeSet<&str> = lines.map(|(key, _)| key).collect();
+    let text = include_str!("oracle.rs");
+    let rules = text.split_once("fn reason").and_then(|(_, rest)| rest.split_once("\n}\n")).unwrap().0;
+    let used: BTreeSet<&str> =
+        rules.split("Some(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let elsewhere: BTreeSet<&str> = ["several-questions", "edns-size"].into();
+    assert_eq!(listed.difference(&elsewhere).copied().collect::<BTreeSet<_>>(), used);
+}
+
+/// Sluice's answers to all questions of a set.
+fn ours(profile: &Profile, set: &ObjectSet, upstream: &Upstream) -> BTreeMap<(String, usize), String> {
+    let served = Served::with_objects(
+        &profile.corefile(0, "127.0.0.1:1".parse().unwrap(), upstream.address),
+        &set.objects,
+    );
+    ask(set, &Client::new(served.address()).unwrap())
+}
+
+fn ask(set: &ObjectSet, client: &Client) -> BTreeMap<(String, usize), String> {
+    let mut answers = BTreeMap::new();
+    for name in names(set) {
+        for (index, kind) in KINDS.iter().enumerate() {
+            let query = packet(&name, kind);
+            let (answer, cut) = client.ask(&query).unwrap_or_else(|error| panic!("{name} {kind}: {error}"));
+            let text = reply::text(&query, &answer) + if cut { " | udp cut" } else { "" };
+            answers.insert((name.clone(), index), text);
+        }
+    }
+    answers
+}
+
+fn text(seed: u64, difference: &Difference<'_>) -> String {
+    let Difference { name, kind, ours, theirs } = difference;
+    format!("set {seed}: {name} {kind}\n    Sluice   {ours}\n    CoreDNS  {theirs}")
+}
+
+fn done(wrong: &[String]) -> Outcome {
+    if wrong.is_empty() {
+        return Outcome::Passed;
+    }
+    let shown = wrong.iter().take(60).cloned().collect::<Vec<_>>().join("\n");
+    Outcome::Failed(format!("{} differences:\n{shown}", wrong.len()))
+}
+
+/// The sets to look at.
+fn chosen(profile: &Profile) -> Vec<u64> {
+    let only: Option<u64> = std::env::var("ORACLE_SET").ok().map(|seed| seed.parse().unwrap());
+    let chosen: Vec<u64> =
+        profile.seeds.clone().filter(|seed| only.is_none_or(|only| only == *seed)).collect();
+    if only.is_some() {
+        for object in chosen.iter().flat_map(|seed| ObjectSet::generate(*seed).objects) {
+            eprintln!("{object}");
+        }
+    }
+    chosen
+}
+
+fn file(profile: &Profile) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/oracle/{}.txt", profile.name))
+}
+
+fn read(profile: &Profile) -> Recording {
+    let path = file(profile);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Recording::parse(&text).unwrap()
+}
+
+/// Of the objects and of the names that are asked for.
+fn digest(set: &ObjectSet) -> u64 {
+    names(set)
+        .iter()
+        .flat_map(|name| name.bytes())
+        .fold(set.digest(), |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn recorded<'a>(recording: &'a Recording, set: &ObjectSet) -> &'a Recorded {
+    let recorded = recording.sets.iter().find(|recorded| recorded.seed == set.seed);
+    let recorded = recorded.unwrap_or_else(|| panic!("set {} is not recorded", set.seed));
+    assert_eq!(recorded.digest, digest(set), "set {} was recorded of other objects or names", set.seed);
+    recorded
 }

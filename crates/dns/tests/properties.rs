@@ -5,11 +5,13 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dns::answer::{Context, Outcome, Transport, answer};
 use dns::message::records::Response;
-use dns::zone::{Zone, ZoneConfig};
+use dns::zone::{PodTable, Pods, Zone, ZoneConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -29,6 +31,7 @@ enum Event {
     Slice(usize, usize, u8, Vec<(u8, u8)>),
     DeleteSlice(usize, usize, u8),
     Namespace(usize, bool),
+    Pod(usize, u8, bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -40,6 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|((n, s), i, e)| Event::Slice(n, s, i, e)),
         (name, 0..3_u8).prop_map(|((n, s), i)| Event::DeleteSlice(n, s, i)),
         (0..NAMESPACES.len(), any::<bool>()).prop_map(|(n, there)| Event::Namespace(n, there)),
+        (0..NAMESPACES.len(), 0..6_u8, any::<bool>()).prop_map(|(n, host, there)| Event::Pod(n, host, there)),
     ]
 }
 
@@ -95,7 +99,33 @@ fn apply(model: &mut Model, event: &Event) {
         }
         Event::Namespace(n, true) => model.apply_namespace(NAMESPACES[*n]),
         Event::Namespace(n, false) => model.delete_namespace(NAMESPACES[*n]),
+        // Pods are no part of the model.
+        Event::Pod(..) => {}
     }
+}
+
+/// The pods after an event.
+fn move_pod(pods: &mut BTreeSet<(usize, u8)>, table: &mut PodTable, event: &Event) {
+    let Event::Pod(n, host, there) = event else { return };
+    let address = pod_address(*host);
+    if *there {
+        pods.insert((*n, *host));
+        table.insert(NAMESPACES[*n], address);
+    } else {
+        pods.remove(&(*n, *host));
+        table.remove(NAMESPACES[*n], address);
+    }
+}
+
+/// Addresses that the names below ask for.
+fn pod_address(host: u8) -> IpAddr {
+    if host == 1 { "fd01::1".parse().unwrap() } else { IpAddr::from([10, 244, 0, host]) }
+}
+
+fn config_with(pods: Pods) -> Arc<ZoneConfig> {
+    let mut config = ZoneConfig::clone(&config());
+    config.pods = pods;
+    Arc::new(config)
 }
 
 fn config() -> Arc<ZoneConfig> {
@@ -165,18 +195,22 @@ proptest! {
 
     #[test]
     fn any_order_of_events_gives_the_zone_built_from_scratch(
-        events in vec((event(), any::<bool>()), 1..40), names in vec(name(), 8),
+        events in vec((event(), any::<bool>()), 1..40), names in vec(name(), 8), verified in any::<bool>(),
     ) {
-        let mut model = Model::new();
-        let mut zone = Zone::empty(config());
+        let config = config_with(if verified { Pods::Verified } else { Pods::Insecure });
+        let (mut model, mut pods, mut table) = (Model::new(), BTreeSet::new(), PodTable::default());
+        let mut zone = Zone::empty(Arc::clone(&config));
         for (event, publish) in &events {
             apply(&mut model, event);
+            move_pod(&mut pods, &mut table, event);
             if *publish {
-                zone = zone.update(&model.snapshot(), &model.take_changes(), 1);
+                zone = zone.update(&model.snapshot(), &model.take_changes(), 1).with_pods(table.clone());
             }
         }
-        zone = zone.update(&model.snapshot(), &model.take_changes(), 1);
-        let fresh = Zone::build(config(), &model.snapshot(), 2);
+        zone = zone.update(&model.snapshot(), &model.take_changes(), 1).with_pods(table);
+        let mut table = PodTable::default();
+        pods.iter().for_each(|(n, host)| table.insert(NAMESPACES[*n], pod_address(*host)));
+        let fresh = Zone::build(config, &model.snapshot(), 2).with_pods(table);
         prop_assert_eq!(zone.dump(), fresh.dump());
         let (mut one, mut other) = (vec![0; 65_535], vec![0; 65_535]);
         for (name, kind) in names.iter().flat_map(|name| KINDS.map(|kind| (name, kind))) {
@@ -273,6 +307,11 @@ proptest! {
                     prop_assert_eq!(&buffer[..2], &packet[..2]);
                     prop_assert!(buffer[2] & 0x80 != 0, "a reply says so");
                     prop_assert!(dns::message::records::read_response(&buffer[..length]).is_some());
+                    prop_assert!(hickory_proto::op::Message::from_vec(&buffer[..length]).is_ok());
+                    // Nobody's packets are made much larger: what is not understood comes back no longer than it was.
+                    let read = dns::message::parse_query(packet);
+                    let takes = read.map_or(packet.len(), |query| query.edns.map_or(512, |edns| edns.udp_size.into()));
+                    prop_assert!(transport == Transport::Tcp || length <= takes, "{} bytes for {}", length, takes);
                 }
             }
         }

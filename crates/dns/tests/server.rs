@@ -7,6 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dns::server::{Server, Sockets};
@@ -349,11 +350,95 @@ fn a_stopped_server_answers_what_it_received_and_frees_its_port() {
 
 #[test]
 fn a_taken_port_is_an_error_that_names_it() {
-    let (_server, address) = start(&[]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
     let error = Sockets::bind(address, 1).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("TCP"), "{error}");
     let elsewhere = Sockets::bind("192.0.2.1:53".parse().unwrap(), 1).unwrap_err().to_string();
     assert!(elsewhere.contains("is the address on this node"), "{elsewhere}");
+}
+
+#[test]
+fn a_server_takes_the_place_of_another_and_no_query_is_lost() {
+    let (old, address) = start(&[]);
+    let stop = AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let clients: Vec<_> = [false, true, false]
+            .map(|tcp| {
+                let stop = &stop;
+                scope.spawn(move || keep_asking(address, tcp, stop))
+            })
+            .into();
+        let sockets = Sockets::reserve(address, 2).unwrap();
+        let new = Server::start(zone("10.96.0.21"), Vec::new(), vec![sockets]).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(new.counts().queries, 0, "reserved sockets get nothing");
+        new.set_synced(true);
+        new.open();
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(new.counts().queries > 0, "both answer");
+        old.stop();
+        let before = new.counts().queries;
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(new.counts().queries > before);
+        stop.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<u32>()
+    });
+    assert!(asked > 100, "{asked} queries");
+}
+
+/// Asks again and again, each time from another port; panics when there is no answer. A connection that was on its way to a
+/// listener that closed is made again once, as resolvers do (RFC 7766 §6.2.1).
+fn keep_asking(server: SocketAddr, tcp: bool, stop: &AtomicBool) -> u32 {
+    let packet = query(WEB, "A", None);
+    let mut asked = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let answer = if tcp {
+            over_tcp(server, &packet).or_else(|_| over_tcp(server, &packet)).unwrap()
+        } else {
+            ask_udp(server, &packet)
+        };
+        assert_eq!(read(&answer).answers.len(), 1);
+        asked += 1;
+    }
+    asked
+}
+
+fn over_tcp(server: SocketAddr, packet: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&frame(packet))?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn queries_that_wait_are_answered_by_a_server_that_stops() {
+    let upstream = Upstream::start(|query| {
+        std::thread::sleep(Duration::from_millis(300));
+        answer_with(query, 7)
+    });
+    let (server, address) = start(&[upstream.address]);
+    let packet = query("www.example.com", "A", None);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.send_to(&packet, address).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&frame(&packet)).unwrap();
+    let until = Instant::now() + PATIENCE;
+    while server.counts().forwarded < 2 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.stop();
+    let mut buffer = [0; 512];
+    let length = client.recv(&mut buffer).unwrap();
+    assert_eq!(read(&buffer[..length]).answers.len(), 1);
+    assert_eq!(read(&read_frame(&mut stream)).answers.len(), 1);
+    assert_eq!(stream.read(&mut buffer).unwrap(), 0, "and then the connection is closed");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! As much of a Kubernetes API as a kube-proxy reads: lists and watches of a few kinds, over HTTP on loopback.
+//! As much of a Kubernetes API as a kube-proxy or a CoreDNS reads: lists and watches of a few kinds, over HTTP on loopback.
 //!
 //! A set of objects replaces another at once, and each watch is told the difference between what it has seen and what
 //! it should see: an object that no longer passes a watch's selectors is deleted there. Nothing is allocated, defaulted or
@@ -42,7 +42,9 @@ pub(super) struct Api {
 }
 
 /// Kinds by their path.
-const KINDS: [(&str, &str, &str); 4] = [
+const KINDS: [(&str, &str, &str); 6] = [
+    ("Namespace", "v1", "/api/v1/namespaces"),
+    ("Pod", "v1", "/api/v1/pods"),
     ("Service", "v1", "/api/v1/services"),
     ("Node", "v1", "/api/v1/nodes"),
     ("EndpointSlice", "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::program::{Program, Said, ask, run};
 use crate::site::{ADDRESS, Node, alone, eventually, get};
 
-const SERVICE: &str = "apiVersion: v1
+pub(crate) const SERVICE: &str = "apiVersion: v1
 kind: Service
 metadata: {name: web, labels: {app: web}}
 spec: {clusterIP: 10.96.0.20, ports: [{name: http, port: 80}]}
@@ -15,7 +15,12 @@ kind: Service
 metadata: {name: other}
 spec: {clusterIP: 10.96.0.21, ports: [{port: 80}]}
 ";
-const WEB: &str = "web.default.svc.cluster.local";
+pub(crate) const KUBE_DNS: &str = "apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec: {clusterIP: 10.96.0.10, ports: [{name: dns, port: 53, protocol: UDP}]}
+";
+pub(crate) const WEB: &str = "web.default.svc.cluster.local";
 const FOUND: Option<(u32, [u8; 4])> = Some((30, [10, 96, 0, 20]));
 
 pub(crate) fn kubeadm() -> String {
@@ -55,7 +60,9 @@ pub(crate) fn kubeadms_corefile_serves_with_coredns_flags() {
             let metrics = get(&format!("{ADDRESS}:9153"), "/metrics").unwrap().body;
             metrics.contains("coredns_health_request_duration_seconds_count")
         });
-        assert!(program.log().contains("[ERROR] plugin/errors: 2 example.com. A: "), "{}", program.log());
+        eventually("the failure is told", || {
+            program.log().contains("[ERROR] plugin/errors: 2 example.com. A: ")
+        });
         assert_eq!(std::fs::read_to_string(&pidfile).unwrap().trim(), program.id().to_string());
         let stopping = Instant::now();
         let asking = std::thread::spawn(|| {
@@ -142,10 +149,7 @@ pub(crate) fn pods_are_verified_and_objects_selected() {
 pub(crate) fn the_agent_follows_the_config_map() {
     alone(|node| {
         node.apply(SERVICE);
-        node.apply(
-            "apiVersion: v1\nkind: Service\nmetadata: {name: kube-dns, namespace: kube-system}\n\
-             spec: {clusterIP: 10.96.0.10, ports: [{name: dns, port: 53, protocol: UDP}]}\n",
-        );
+        node.apply(KUBE_DNS);
         put_config_map(node, &kubeadm().replace("ttl 30", "ttl 11"));
         let program = Program::start(node, &["agent", "--node-name=worker-1"]);
         let server = format!("{ADDRESS}:53");

@@ -14,6 +14,7 @@
 mod cluster;
 mod deployed;
 mod dns;
+mod handover;
 mod program;
 mod proxy;
 mod site;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
         dns::pods_are_verified_and_objects_selected,
         dns::the_agent_follows_the_config_map,
         dns::who_asks_what_can_be_watched,
+        handover::a_program_takes_over_without_a_lost_query,
+        handover::a_killed_program_loses_only_what_it_had_received,
+        handover::an_agent_takes_over_without_a_lost_query,
         deployed::the_agent_may_do_what_it_does,
         deployed::the_proxy_may_do_what_it_does,
         deployed::dns_may_do_what_it_does_as_coredns,

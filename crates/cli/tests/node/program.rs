@@ -90,14 +90,20 @@ impl Drop for Program {
     }
 }
 
-/// Asks for the IPv4 addresses of a name; `None` when nobody answers.
-pub(crate) fn ask(server: &str, name: &str) -> Option<Said> {
+/// A query for the IPv4 addresses of a name.
+pub(crate) fn query(name: &str) -> Vec<u8> {
     let mut packet = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         packet.push(u8::try_from(label.len()).unwrap());
         packet.extend(label.bytes());
     }
     packet.extend([0, 0, 1, 0, 1]);
+    packet
+}
+
+/// Asks for the IPv4 addresses of a name; `None` when nobody answers.
+pub(crate) fn ask(server: &str, name: &str) -> Option<Said> {
+    let packet = query(name);
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     socket.connect(server).unwrap();

@@ -107,18 +107,14 @@ pub(super) fn locate<'z, 'q>(
 fn locate_service<'z, 'q>(records: &'z ServiceRecords, name: &'q QueryName, own: usize) -> Found<'z, 'q> {
     let labels = name.labels(own - 3..own - 1);
     let any = PortFilter::default();
+    let filter = PortFilter { name: bare(name.label(0)), protocol: bare(name.label(1)) };
     match own {
         3 => Found::Service { records, labels, filter: any },
+        // Any port of any protocol: the Service itself, also an alias.
+        5 if filter.is_any() => Found::Service { records, labels, filter: any },
         _ if matches!(records.kind, Kind::ExternalName(_)) => Found::Missing,
         4 => locate_endpoint(records, labels, name.label(0)),
-        5 => {
-            let filter = PortFilter { name: bare(name.label(0)), protocol: bare(name.label(1)) };
-            if has_port(records, filter) {
-                Found::Service { records, labels, filter }
-            } else {
-                Found::Missing
-            }
-        }
+        5 if has_port(records, filter) => Found::Service { records, labels, filter },
         _ => Found::Missing,
     }
 }

@@ -33,8 +33,9 @@ impl<'b> Responder<'_, '_, 'b> {
                 self.write_srv(None, labels, port.number, weight);
             }
         }
+        // A Service without ports has no record whose target the addresses would be of.
         let target = self.query.question_end + SRV_TARGET;
-        for address in addresses {
+        for address in addresses.iter().filter(|_| matching().next().is_some()) {
             self.write_target_address(None, labels, Some(target), *address);
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
 
-use super::{Shared, tcp};
+use super::{DRAIN_MAX, Shared, tcp};
 use crate::answer::{Outcome, Transport, complete, reply_code};
 use crate::chain::Chain;
 use crate::forward::ForwardError;
@@ -33,27 +34,38 @@ pub(super) struct Job {
     pub(super) socket: Arc<UdpSocket>,
 }
 
-/// Runs until the server stops. Queries that are waiting by then get no answer; their clients ask again.
+/// Runs until the server stops, and then for as long as queries wait or connections are in use, but not longer than
+/// [`DRAIN_MAX`]: who has no answer by then asks again.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     listeners: Vec<std::net::TcpListener>,
     mut jobs: mpsc::Receiver<Job>,
-    mut stopped: watch::Receiver<bool>,
+    [open, mut stopped]: [watch::Receiver<bool>; 2],
     mut chains: watch::Receiver<Option<Arc<Chain>>>,
     workers: Option<[Arc<Worker>; 2]>,
 ) {
     let limits = Arc::new(tcp::Limits::default());
     let places = Arc::new(Semaphore::new(WAITING_MAX));
+    // Each task holds one end: when all are gone, nothing is left to do.
+    let (alive, mut all) = mpsc::channel::<()>(1);
     for listener in listeners {
-        tokio::spawn(tcp::accept(listener, Arc::clone(&shared), Arc::clone(&limits), workers.clone()));
+        let around = tcp::Around {
+            shared: Arc::clone(&shared),
+            limits: Arc::clone(&limits),
+            workers: workers.clone(),
+            open: open.clone(),
+            stopped: stopped.clone(),
+            _alive: alive.clone(),
+        };
+        tokio::spawn(tcp::accept(listener, around));
     }
+    let take = |job: Job| match Arc::clone(&places).try_acquire_owned() {
+        Ok(place) => drop(tokio::spawn(answer_job(job, Arc::clone(&shared), place, alive.clone()))),
+        Err(_) => refuse_job(&job, &shared),
+    };
     loop {
         tokio::select! {
-            job = jobs.recv() => match (job, Arc::clone(&places).try_acquire_owned()) {
-                (Some(job), Ok(place)) => drop(tokio::spawn(answer_job(job, Arc::clone(&shared), place))),
-                (Some(job), Err(_)) => refuse_job(&job, &shared),
-                (None, _) => break,
-            },
+            Some(job) = jobs.recv() => take(job),
             Ok(()) = chains.changed() => {
                 let chain = chains.borrow_and_update().clone();
                 if let Some(chain) = chain {
@@ -63,9 +75,14 @@ pub(super) async fn serve(
             _ = stopped.changed() => break,
         }
     }
+    while let Ok(job) = jobs.try_recv() {
+        take(job);
+    }
+    drop(alive);
+    let _ = timeout(DRAIN_MAX, all.recv()).await;
 }
 
-async fn answer_job(job: Job, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+async fn answer_job(job: Job, shared: Arc<Shared>, _place: OwnedSemaphorePermit, _alive: mpsc::Sender<()>) {
     let answer = ask(&shared, &job.query, job.partial.as_deref(), Transport::Udp, job.peer).await;
     if answer.is_empty() {
         return;

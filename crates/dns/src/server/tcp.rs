@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,10 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, observe, slow};
+use super::{Shared, observe, slow, sockets};
 use crate::answer::{Context, Outcome, Transport, answer};
 use crate::metrics::Worker;
 
@@ -24,6 +25,8 @@ const CONNECTIONS_MAX: usize = 512;
 const CLIENT_CONNECTIONS_MAX: usize = 64;
 /// A connection without a query for this long is closed (RFC 7766 §6.2.3 wants a few seconds).
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// The same once the server stops: what is on its way to us is still answered.
+const STOPPED_IDLE_MAX: Duration = Duration::from_millis(100);
 /// Queries of one connection that may wait for an upstream, or for the client to read.
 const PIPELINE_MAX: usize = 32;
 /// Pause after a failed accept: out of descriptors, most likely.
@@ -64,24 +67,42 @@ impl Drop for Share {
     }
 }
 
-/// Accepts connections until the runtime ends. One too many is closed at once.
-pub(super) async fn accept(
-    listener: std::net::TcpListener,
-    shared: Arc<Shared>,
-    limits: Arc<Limits>,
-    workers: Option<[Arc<Worker>; 2]>,
-) {
-    let listener = match TcpListener::from_std(listener) {
+/// What the tasks of a listener share.
+#[derive(Clone)]
+pub(super) struct Around {
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) workers: Option<[Arc<Worker>; 2]>,
+    /// True when queries may reach it.
+    pub(super) open: watch::Receiver<bool>,
+    /// True when the server stops.
+    pub(super) stopped: watch::Receiver<bool>,
+    /// The server waits until nobody has one any more.
+    pub(super) _alive: mpsc::Sender<()>,
+}
+
+/// Accepts connections until the server stops, then those that wait already. One too many is closed at once.
+pub(super) async fn accept(listener: std::net::TcpListener, around: Around) {
+    let (mut open, mut stopped) = (around.open.clone(), around.stopped.clone());
+    tokio::select! {
+        _ = open.wait_for(|open| *open) => {}
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+    }
+    let listener = match sockets::listen(&listener).and_then(|()| TcpListener::from_std(listener)) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "DNS over TCP is not served"),
     };
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            // An error says that the server is gone altogether.
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        match accepted {
             Ok((stream, peer)) => {
-                if let Some(share) = limits.take(peer.ip()) {
-                    let worker =
-                        workers.as_ref().map(|workers| Arc::clone(&workers[usize::from(peer.is_ipv6())]));
-                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), share, worker));
+                if let Some(share) = around.limits.take(peer.ip()) {
+                    tokio::spawn(serve(stream, peer, around.clone(), share));
                 }
             }
             Err(error) => {
@@ -92,19 +113,13 @@ pub(super) async fn accept(
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: Arc<Shared>,
-    share: Share,
-    worker: Option<Arc<Worker>>,
-) {
+async fn serve(stream: TcpStream, peer: SocketAddr, around: Around, share: Share) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, ready) = mpsc::channel(PIPELINE_MAX);
     let writing = tokio::spawn(write(writer, ready));
     // A client that closes or breaks the framing ends its connection: nothing to tell it.
-    let _ = read(reader, peer, shared, answers, worker).await;
+    let _ = read(reader, peer, &around, answers).await;
     let _ = writing.await;
     drop(share);
 }
@@ -112,15 +127,16 @@ async fn serve(
 async fn read(
     mut reader: OwnedReadHalf,
     peer: SocketAddr,
-    shared: Arc<Shared>,
+    around: &Around,
     answers: mpsc::Sender<Vec<u8>>,
-    worker: Option<Arc<Worker>>,
 ) -> io::Result<()> {
     let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));
+    let worker = around.workers.as_ref().map(|workers| &*workers[usize::from(peer.is_ipv6())]);
+    let mut stopped = around.stopped.clone();
     loop {
-        let query = timeout(IDLE_MAX, read_message(&mut reader)).await??;
-        shared.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let (answer, partial) = match answer_now(&shared, &query, peer, worker.as_deref()) {
+        let query = next_message(&mut reader, &mut stopped).await?;
+        around.shared.counters.queries.fetch_add(1, Ordering::Relaxed);
+        let (answer, partial) = match answer_now(&around.shared, &query, peer, worker) {
             Now::Answer(answer) => (Some(answer), None),
             Now::Silent => return Ok(()),
             Now::Ask(partial) => (None, partial),
@@ -130,13 +146,28 @@ async fn read(
             continue;
         }
         let permit = Arc::clone(&pipeline).acquire_owned().await.map_err(io::Error::other)?;
-        let (shared, answers) = (Arc::clone(&shared), answers.clone());
+        let (shared, answers) = (Arc::clone(&around.shared), answers.clone());
         tokio::spawn(async move {
             let answer = slow::ask(&shared, &query, partial.as_deref(), Transport::Tcp, peer).await;
             let _ = answers.send(answer).await;
             drop(permit);
         });
     }
+}
+
+/// The next query of a connection; an error when there is none for [`IDLE_MAX`], or for [`STOPPED_IDLE_MAX`] of a server that
+/// stops.
+async fn next_message(
+    reader: &mut OwnedReadHalf,
+    stopped: &mut watch::Receiver<bool>,
+) -> io::Result<Vec<u8>> {
+    let mut reading = pin!(read_message(reader));
+    tokio::select! {
+        biased;
+        message = timeout(IDLE_MAX, &mut reading) => return message?,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    timeout(STOPPED_IDLE_MAX, reading).await?
 }
 
 /// What the zone says.

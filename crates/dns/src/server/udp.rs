@@ -22,6 +22,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Packets of a batch for which room for many would cost more than it helps: most batches of a server that is not busy.
 const FEW: usize = 4;
+/// How long a server that stops waits for queries that the kernel had already sent on the way to its socket.
+const LAST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Counts of one batch, added to the shared ones at its end.
 #[derive(Default)]
@@ -44,17 +46,21 @@ pub(super) fn serve(
 ) {
     let mut batch = Batch::grouping();
     let mut rotation: u32 = rand::random();
+    let mut empty = 0;
     loop {
         let stopping = shared.stopping.load(Ordering::Acquire);
         match batch.receive(socket.as_fd(), !stopping) {
-            Ok(0) if stopping => return,
+            Ok(0) | Err(_) if stopping && empty > 0 => return,
+            Ok(0) | Err(_) if stopping => {
+                empty += 1;
+                std::thread::sleep(LAST_PAUSE);
+            }
             Ok(count) if count <= FEW => {
                 answer_batch::<FEW>(&mut batch, count, &mut rotation, socket, shared, slow, worker);
             }
             Ok(count) => {
-                answer_batch::<BATCH>(&mut batch, count, &mut rotation, socket, shared, slow, worker)
+                answer_batch::<BATCH>(&mut batch, count, &mut rotation, socket, shared, slow, worker);
             }
-            Err(_) if stopping => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
                 tracing::warn!(%error, "DNS queries could not be received");

@@ -25,6 +25,7 @@ impl Served {
         let lines = Arc::clone(&log);
         let options = Options {
             listen: vec!["127.0.0.1".parse().unwrap()],
+            hold: false,
             workers: 1,
             metrics: Arc::clone(&metrics),
             sink: Arc::new(move |text: &str| lines.lock().unwrap().extend(text.lines().map(str::to_owned))),
@@ -35,7 +36,8 @@ impl Served {
     /// The same with the cluster's objects known.
     pub(crate) fn with_objects(text: &str, objects: &[Value]) -> Self {
         let mut served = Self::start(text);
-        let mut model = load(objects).0;
+        let (mut model, pods) = load(objects);
+        served.instance.set_pods(pods);
         served.instance.update(&model.snapshot(), &model.take_changes(), 1);
         served
     }

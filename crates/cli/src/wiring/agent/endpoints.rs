@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::http::{Response, Routes, response, serve, text};
 use super::metrics::CONTENT_TYPE;
@@ -31,6 +31,9 @@ pub(crate) enum Exposure {
     /// Nobody.
     Nobody,
 }
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
 
 /// Addresses with the pages that are served there.
 pub(crate) type Places = BTreeMap<String, Vec<&'static str>>;
@@ -54,7 +57,7 @@ pub(crate) fn places(config: &Config) -> Places {
 }
 
 /// Listens wherever the blocks of the Corefile say; each future is a server.
-pub(crate) async fn start(
+pub(crate) fn start(
     config: &Config,
     dns: &Arc<Dns>,
     exposure: Exposure,
@@ -64,7 +67,7 @@ pub(crate) async fn start(
         return Ok(servers);
     }
     for (place, pages) in places(config) {
-        match listen(&place, exposure).await {
+        match listen(&place, exposure) {
             Ok(listener) => {
                 if pages.contains(&"/health") {
                     servers.push(probe(listener.local_addr()?, Arc::clone(dns)).boxed());
@@ -111,22 +114,31 @@ async fn ask_health(address: SocketAddr) -> std::io::Result<()> {
     if status.ends_with(b" 200") { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
 }
 
-async fn listen(place: &str, exposure: Exposure) -> std::io::Result<TcpListener> {
+fn listen(place: &str, exposure: Exposure) -> std::io::Result<TcpListener> {
     let (host, port) = place.rsplit_once(':').unwrap_or(("", place));
     let port: u16 = port.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     match host.parse::<IpAddr>() {
-        Ok(address) => TcpListener::bind((address, port)).await,
+        Ok(address) => listen_at((address, port).into()),
         Err(_) if host == "localhost" || exposure == Exposure::Loopback => {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
+            listen_at((Ipv4Addr::LOCALHOST, port).into())
         }
         // One socket for both families; where there is no IPv6, for the one there is.
-        Err(_) => match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Err(_) => match listen_at((Ipv6Addr::UNSPECIFIED, port).into()) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
-            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+            Err(_) => listen_at((Ipv4Addr::UNSPECIFIED, port).into()),
             listener => listener,
         },
     }
+}
+
+/// Shares the port with a server whose place this one takes, as CoreDNS does.
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn routes(pages: Vec<&'static str>, dns: Arc<Dns>) -> Routes {

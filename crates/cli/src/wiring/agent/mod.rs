@@ -186,7 +186,7 @@ impl Agent {
         let names =
             Names::start(config, loaded.config.clone(), Arc::clone(stages)).context("starting DNS")?;
         let dns = Arc::clone(names.dns());
-        for server in endpoints::start(&loaded.config, &dns, config.exposure).await? {
+        for server in endpoints::start(&loaded.config, &dns, config.exposure)? {
             self.tasks.push(tokio::spawn(server));
         }
         dns.at_work(&loaded.hash);

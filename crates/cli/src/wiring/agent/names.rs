@@ -11,11 +11,14 @@ use dns::instance::{Instance, Options};
 use dns::metrics::Metrics;
 use dns::zone::PodTable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::slot::{Slot, Taken, Update};
 use super::stages::Stages;
 use super::{DnsConfig, memory};
+
+/// How long nobody is answered while the API has not told all, as CoreDNS's `startup_timeout`.
+const STARTUP: Duration = Duration::from_secs(5);
 
 /// The running servers, for everyone who asks about them.
 pub(crate) struct Dns {
@@ -59,14 +62,14 @@ impl Dns {
 
 /// The servers and what feeds them.
 pub(crate) struct Names {
-    /// Goes when the server stops: queries then go to other nodes.
+    /// Goes behind the servers: queries then go to other nodes.
     _address: Option<LocalAddress>,
     dns: Arc<Dns>,
     stages: Arc<Stages>,
 }
 
 impl Names {
-    /// Binds and answers: SERVFAIL for cluster names until the first update.
+    /// Binds; queries are answered from the first update on.
     pub(crate) fn start(config: &DnsConfig, corefile: Config, stages: Arc<Stages>) -> anyhow::Result<Self> {
         raise_descriptor_limit();
         let address = config.local_address.map(LocalAddress::place).transpose()?;
@@ -85,6 +88,7 @@ impl Names {
         }
         let options = Options {
             listen: config.listen.clone(),
+            hold: true,
             workers: config.udp_workers,
             metrics: Arc::clone(&metrics),
             sink: Arc::new(|line| say!("{line}")),
@@ -100,13 +104,24 @@ impl Names {
         &self.dns
     }
 
-    /// Publishes zones until the slot is closed.
+    /// Publishes zones until the slot is closed; then the servers answer what they have received, and stop.
     pub(crate) fn run(self, slot: &Slot) {
+        let (mut patience, mut synced) = (Some(STARTUP), false);
         loop {
-            match slot.take(None) {
-                Taken::Update(update) => self.publish(&update),
-                Taken::Timeout => {}
-                Taken::Closed => return,
+            match slot.take(patience.take()) {
+                Taken::Update(update) => {
+                    self.publish(&update);
+                    if !std::mem::replace(&mut synced, true) {
+                        info!("all names of the cluster are known and answered");
+                    }
+                }
+                Taken::Timeout => {
+                    warn!(
+                        "the API has not told all within {STARTUP:?}: until it has, names of the cluster are SERVFAIL"
+                    );
+                    self.dns.with(Instance::open);
+                }
+                Taken::Closed => return self.dns.with(Instance::stop),
             }
         }
     }
@@ -150,10 +165,19 @@ impl LocalAddress {
 
 impl Drop for LocalAddress {
     fn drop(&mut self) {
+        if is_served(self.0) {
+            return info!("the DNS address {} stays for the server that has taken our place", self.0);
+        }
         if let Err(error) = pods::network::node::remove_dns_address(self.0) {
             warn!("the DNS address {} stays on the loopback interface: {error}", self.0);
         }
     }
+}
+
+/// True when somebody else answers there: the port cannot be had alone.
+fn is_served(address: Ipv4Addr) -> bool {
+    let alone = std::net::UdpSocket::bind((address, super::DNS_PORT));
+    alone.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 /// The Corefile of a server that is given a domain and upstreams instead of one: kubeadm's.

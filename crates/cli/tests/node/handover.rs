@@ -1,0 +1,175 @@
+//! One program takes another's place on the same addresses, while clients never stop asking.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::dns::{KUBE_DNS, SERVICE, WEB, kubeadm};
+use crate::program::{Program, query};
+use crate::site::{ADDRESS, alone, eventually};
+
+/// How often the program is replaced.
+const TIMES: usize = 3;
+/// An answer that takes longer is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What a program says when it answers.
+const ANSWERS: &str = "all names of the cluster are known";
+
+/// Asks one query of a server.
+type Ask = fn(SocketAddr) -> Result<Vec<u8>, String>;
+
+/// Clients that ask one query after the other, each from a port of its own.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicU32>,
+    threads: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Clients {
+    /// Starts some, in the namespace of this thread.
+    fn start(server: SocketAddr, over: &[Ask]) -> Self {
+        let (stop, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+        let client = |ask: Ask| {
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            std::thread::spawn(move || {
+                let mut lost = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    match ask(server) {
+                        Ok(answer) if answer[3] & 15 == 0 && answer[7] == 1 => {}
+                        Ok(answer) => lost.push(format!("answered with code {}", answer[3] & 15)),
+                        Err(error) => lost.push(error),
+                    }
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                lost
+            })
+        };
+        let threads = over.iter().map(|ask| client(*ask)).collect();
+        Self { stop, asked, threads }
+    }
+
+    /// Waits until so many more were asked.
+    fn go_on(&self, number: u32) {
+        let before = self.asked.load(Ordering::Relaxed);
+        eventually("the clients go on", || self.asked.load(Ordering::Relaxed) - before >= number);
+    }
+
+    /// How many were asked, and what was lost.
+    fn finish(self) -> (u32, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let lost = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        (self.asked.load(Ordering::Relaxed), lost)
+    }
+}
+
+fn over_udp(server: SocketAddr) -> Result<Vec<u8>, String> {
+    let ask = || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect(server)?;
+        socket.send(&query(WEB))?;
+        let mut answer = vec![0; 512];
+        let length = socket.recv(&mut answer)?;
+        answer.truncate(length);
+        Ok(answer)
+    };
+    ask().map_err(|error: std::io::Error| format!("UDP: {error}"))
+}
+
+/// A connection that a closing listener had not accepted is broken off, and made again, as every resolver does.
+fn over_tcp(server: SocketAddr) -> Result<Vec<u8>, String> {
+    let ask = || {
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let query = query(WEB);
+        stream.write_all(&[&[0, query.len() as u8], &query[..]].concat())?;
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    ask().or_else(|_: std::io::Error| ask()).map_err(|error| format!("TCP: {error}"))
+}
+
+pub(crate) fn a_program_takes_over_without_a_lost_query() {
+    alone(|node| {
+        node.apply(SERVICE);
+        let file = node.cluster.file("Corefile", &kubeadm());
+        let start = || {
+            let program = Program::start(node, &["dns", "-conf", &file]);
+            eventually("it answers", || program.log().contains(ANSWERS));
+            program
+        };
+        let mut program = start();
+        let clients = Clients::start(server(), &[over_udp, over_udp, over_tcp]);
+        for _ in 0..TIMES {
+            clients.go_on(200);
+            let next = start();
+            clients.go_on(200);
+            assert_eq!(std::mem::replace(&mut program, next).stop(), 0);
+        }
+        clients.go_on(200);
+        let (asked, lost) = clients.finish();
+        assert!(lost.is_empty(), "{} of {asked} lost: {:?}", lost.len(), &lost[..lost.len().min(9)]);
+    });
+}
+
+/// With the cluster's DNS address on loopback, which the old agent leaves to the new one.
+pub(crate) fn an_agent_takes_over_without_a_lost_query() {
+    alone(|node| {
+        node.apply(SERVICE);
+        node.apply(KUBE_DNS);
+        let start = || {
+            let program = Program::start(node, &["agent", "--node-name=worker-1"]);
+            eventually("it answers", || program.log().contains(ANSWERS));
+            program
+        };
+        let mut program = start();
+        for address in [ADDRESS, "10.96.0.10"] {
+            let clients = Clients::start(format!("{address}:53").parse().unwrap(), &[over_udp, over_udp]);
+            let next = start();
+            clients.go_on(200);
+            assert_eq!(std::mem::replace(&mut program, next).stop(), 0);
+            clients.go_on(200);
+            let (asked, lost) = clients.finish();
+            assert!(
+                lost.is_empty(),
+                "{address}: {} of {asked} lost: {:?}",
+                lost.len(),
+                &lost[..lost.len().min(9)]
+            );
+        }
+    });
+}
+
+/// The kernel takes a killed program's sockets away: only what was in them is lost.
+pub(crate) fn a_killed_program_loses_only_what_it_had_received() {
+    alone(|node| {
+        node.apply(SERVICE);
+        let file = node.cluster.file("Corefile", &kubeadm());
+        let start = || {
+            let program = Program::start(node, &["dns", "-conf", &file]);
+            eventually("it answers", || program.log().contains(ANSWERS));
+            program
+        };
+        let mut program = start();
+        let clients = Clients::start(server(), &[over_udp, over_udp, over_udp]);
+        for _ in 0..TIMES {
+            let next = start();
+            clients.go_on(200);
+            drop(std::mem::replace(&mut program, next));
+            clients.go_on(200);
+        }
+        let (asked, lost) = clients.finish();
+        // Each client waits for one answer at a time.
+        assert!(lost.len() <= 3 * TIMES, "{} of {asked} lost: {:?}", lost.len(), &lost[..lost.len().min(9)]);
+    });
+}
+
+fn server() -> SocketAddr {
+    format!("{ADDRESS}:53").parse().unwrap()
+}

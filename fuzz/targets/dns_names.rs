@@ -1,0 +1,59 @@
+//! Compressed names: records of a response whose names point anywhere. What is read is whole, and reads the same again after
+//! it was copied into an answer of ours.
+
+#![no_main]
+
+use dns::answer::{Transport, complete};
+use dns::message::parse_query;
+use dns::message::records::{Record, read_response};
+use libfuzzer_sys::fuzz_target;
+
+/// `a. A`, recursion desired.
+const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+/// The same answered with nothing.
+const EMPTY: &[u8] = b"\x12\x34\x81\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+/// NS, CNAME, PTR and DNAME: their data is one name.
+const NAMES: [u16; 4] = [2, 5, 12, 39];
+
+// The first bytes are the numbers of records, so that more inputs are messages.
+fuzz_target!(|bytes: &[u8]| {
+    let Some((counts, rest)) = bytes.split_first_chunk::<3>() else { return };
+    let mut message = EMPTY.to_vec();
+    for (at, count) in [7, 9, 11].into_iter().zip(counts) {
+        message[at] = count % 8;
+    }
+    message.extend(rest);
+    let Some(response) = read_response(&message) else { return };
+    let records = || response.answers.iter().chain(&response.authority).chain(&response.additional);
+    for record in records() {
+        assert!(is_name(&record.owner), "{record:?}");
+        assert!(!NAMES.contains(&record.kind) || starts_with_name(&record.data), "{record:?}");
+    }
+    let mut buffer = [0; 65_535];
+    let query = parse_query(QUERY).unwrap();
+    let length = complete(&query, EMPTY, Some(&message), Transport::Tcp, &mut buffer);
+    let copied = read_response(&buffer[..length]).unwrap();
+    if !copied.truncated && response.rcode == 0 {
+        let parts = |record: &Record| (record.owner.clone(), record.kind, record.data.clone());
+        assert!(response.answers.iter().map(parts).eq(copied.answers.iter().map(parts)));
+    }
+});
+
+fn is_name(wire: &[u8]) -> bool {
+    name_end(wire) == Some(wire.len()) && wire.len() <= 255
+}
+
+fn starts_with_name(wire: &[u8]) -> bool {
+    name_end(wire).is_some_and(|end| end <= 255)
+}
+
+fn name_end(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *wire.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += usize::from(length) + 1,
+            _ => return None,
+        }
+    }
+}
