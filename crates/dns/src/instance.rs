@@ -161,7 +161,7 @@ impl Instance {
     /// Takes queries from now on, synced or not.
     pub fn open(&mut self) {
         self.opened = true;
-        self.running.iter().for_each(|running| running.server.open());
+        self.running.iter_mut().for_each(|running| running.server.open());
     }
 
     fn listen(

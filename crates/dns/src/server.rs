@@ -4,6 +4,7 @@
 //! a lock or an allocation. Names outside go over a bounded queue to the slow thread, which runs a small async runtime.
 //! All waits block; an idle server costs nothing. The server decides nothing about the zone and reads no API.
 
+mod gate;
 mod observe;
 mod slow;
 mod sockets;
@@ -21,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use gate::Gate;
 use tokio::sync::{mpsc, watch};
 
 use crate::answer::Transport;
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     zone: ArcSwap<Zone>,
     synced: AtomicBool,
     stopping: AtomicBool,
+    /// Open when queries may be answered.
+    gate: Gate,
     forwarder: Forwarder,
     /// Answers what the zone does not, in the forwarder's place.
     chain: ArcSwapOption<Chain>,
@@ -106,6 +110,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     /// Whether queries reach it.
     opened: watch::Sender<bool>,
+    /// Sockets that are to listen once they do.
+    deaf: Vec<std::net::TcpListener>,
     /// The chain whose work beside the queries runs on the slow thread.
     chains: watch::Sender<Option<Arc<Chain>>>,
     /// The counters of its threads.
@@ -143,16 +149,18 @@ impl Server {
         chain: Option<Arc<Chain>>,
         sockets: Vec<Sockets>,
     ) -> Result<Self, ServerError> {
+        let held = sockets.iter().any(|sockets| sockets.held);
         let shared = Arc::new(Shared {
             zone: ArcSwap::new(zone),
             synced: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            gate: Gate::new(!held),
             forwarder,
             chain: ArcSwapOption::new(chain),
             counters: Counters::default(),
         });
         let (stop, stopped) = watch::channel(false);
-        let (opened, open) = watch::channel(!sockets.iter().any(|sockets| sockets.held));
+        let (opened, open) = watch::channel(!held);
         let (chains, started) = watch::channel(None);
         let (slow, jobs) = mpsc::channel(QUEUE_MAX);
         let addresses = sockets.iter().map(|sockets| sockets.address).collect();
@@ -164,6 +172,7 @@ impl Server {
             slow: None,
             stop,
             opened,
+            deaf: Vec::new(),
             chains,
             workers: Vec::new(),
         };
@@ -173,6 +182,10 @@ impl Server {
             for socket in sockets.udp {
                 server.spawn_udp(Arc::new(socket), slow.clone())?;
             }
+        }
+        if held {
+            let copies = listeners.iter().map(std::net::TcpListener::try_clone);
+            server.deaf = copies.collect::<io::Result<_>>().map_err(ServerError::Socket)?;
         }
         server.spawn_slow(listeners, jobs, [open, stopped], started)?;
         Ok(server)
@@ -218,16 +231,23 @@ impl Server {
         Ok(())
     }
 
-    /// Lets queries reach sockets that were reserved.
-    pub fn open(&self) {
-        if self.opened.send_replace(true) {
+    /// Lets queries reach sockets that were reserved. When this returns they do: whose place this server takes may go.
+    pub fn open(&mut self) {
+        if *self.opened.borrow() {
             return;
+        }
+        for listener in self.deaf.drain(..) {
+            if let Err(error) = sockets::listen(&listener) {
+                tracing::error!(%error, "DNS over TCP is not served");
+            }
         }
         for socket in &self.udp {
             if let Err(error) = sockets::step_in(socket) {
                 tracing::error!(%error, "a DNS socket gets no queries");
             }
         }
+        self.shared.gate.open();
+        self.opened.send_replace(true);
     }
 
     /// Answers from this zone from now on. Takes effect with the next query, at once for all threads.
@@ -294,6 +314,7 @@ impl Server {
     fn shut_down(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.udp.iter().for_each(|socket| sockets::leave(socket));
+        self.shared.gate.open();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

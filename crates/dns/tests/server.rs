@@ -370,7 +370,7 @@ fn a_server_takes_the_place_of_another_and_no_query_is_lost() {
             })
             .into();
         let sockets = Sockets::reserve(address, 2).unwrap();
-        let new = Server::start(zone("10.96.0.21"), Vec::new(), vec![sockets]).unwrap();
+        let mut new = Server::start(zone("10.96.0.21"), Vec::new(), vec![sockets]).unwrap();
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(new.counts().queries, 0, "reserved sockets get nothing");
         new.set_synced(true);

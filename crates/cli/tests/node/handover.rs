@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::dns::{KUBE_DNS, SERVICE, WEB, kubeadm};
 use crate::program::{Program, query};
-use crate::site::{ADDRESS, alone, eventually};
+use crate::site::{ADDRESS, Node, alone, eventually};
 
 /// How often the program is replaced.
 const TIMES: usize = 3;
@@ -57,11 +57,12 @@ impl Clients {
         eventually("the clients go on", || self.asked.load(Ordering::Relaxed) - before >= number);
     }
 
-    /// How many were asked, and what was lost.
-    fn finish(self) -> (u32, Vec<String>) {
+    /// Ends them; no more of their queries may have been lost.
+    fn have_lost_at_most(self, allowed: usize) {
         self.stop.store(true, Ordering::Relaxed);
-        let lost = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        (self.asked.load(Ordering::Relaxed), lost)
+        let lost: Vec<_> = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        let (asked, first) = (self.asked.load(Ordering::Relaxed), &lost[..lost.len().min(9)]);
+        assert!(lost.len() <= allowed, "{} of {asked} lost: {first:?}", lost.len());
     }
 }
 
@@ -95,26 +96,27 @@ fn over_tcp(server: SocketAddr) -> Result<Vec<u8>, String> {
     ask().or_else(|_: std::io::Error| ask()).map_err(|error| format!("TCP: {error}"))
 }
 
+/// A program that answers.
+fn start(node: &Node, words: &[&str]) -> Program {
+    let program = Program::start(node, words);
+    eventually("it answers", || program.log().contains(ANSWERS));
+    program
+}
+
 pub(crate) fn a_program_takes_over_without_a_lost_query() {
     alone(|node| {
         node.apply(SERVICE);
-        let file = node.cluster.file("Corefile", &kubeadm());
-        let start = || {
-            let program = Program::start(node, &["dns", "-conf", &file]);
-            eventually("it answers", || program.log().contains(ANSWERS));
-            program
-        };
-        let mut program = start();
-        let clients = Clients::start(server(), &[over_udp, over_udp, over_tcp]);
+        let words = ["dns", "-conf", &node.cluster.file("Corefile", &kubeadm())];
+        let mut program = start(node, &words);
+        let clients = Clients::start(server(ADDRESS), &[over_udp, over_udp, over_tcp]);
         for _ in 0..TIMES {
             clients.go_on(200);
-            let next = start();
+            let next = start(node, &words);
             clients.go_on(200);
             assert_eq!(std::mem::replace(&mut program, next).stop(), 0);
         }
         clients.go_on(200);
-        let (asked, lost) = clients.finish();
-        assert!(lost.is_empty(), "{} of {asked} lost: {:?}", lost.len(), &lost[..lost.len().min(9)]);
+        clients.have_lost_at_most(0);
     });
 }
 
@@ -123,25 +125,15 @@ pub(crate) fn an_agent_takes_over_without_a_lost_query() {
     alone(|node| {
         node.apply(SERVICE);
         node.apply(KUBE_DNS);
-        let start = || {
-            let program = Program::start(node, &["agent", "--node-name=worker-1"]);
-            eventually("it answers", || program.log().contains(ANSWERS));
-            program
-        };
-        let mut program = start();
+        let words = ["agent", "--node-name=worker-1"];
+        let mut program = start(node, &words);
         for address in [ADDRESS, "10.96.0.10"] {
-            let clients = Clients::start(format!("{address}:53").parse().unwrap(), &[over_udp, over_udp]);
-            let next = start();
+            let clients = Clients::start(server(address), &[over_udp, over_udp, over_tcp]);
+            let next = start(node, &words);
             clients.go_on(200);
             assert_eq!(std::mem::replace(&mut program, next).stop(), 0);
             clients.go_on(200);
-            let (asked, lost) = clients.finish();
-            assert!(
-                lost.is_empty(),
-                "{address}: {} of {asked} lost: {:?}",
-                lost.len(),
-                &lost[..lost.len().min(9)]
-            );
+            clients.have_lost_at_most(0);
         }
     });
 }
@@ -150,26 +142,20 @@ pub(crate) fn an_agent_takes_over_without_a_lost_query() {
 pub(crate) fn a_killed_program_loses_only_what_it_had_received() {
     alone(|node| {
         node.apply(SERVICE);
-        let file = node.cluster.file("Corefile", &kubeadm());
-        let start = || {
-            let program = Program::start(node, &["dns", "-conf", &file]);
-            eventually("it answers", || program.log().contains(ANSWERS));
-            program
-        };
-        let mut program = start();
-        let clients = Clients::start(server(), &[over_udp, over_udp, over_udp]);
+        let words = ["dns", "-conf", &node.cluster.file("Corefile", &kubeadm())];
+        let mut program = start(node, &words);
+        let clients = Clients::start(server(ADDRESS), &[over_udp, over_udp, over_udp]);
         for _ in 0..TIMES {
-            let next = start();
+            let next = start(node, &words);
             clients.go_on(200);
             drop(std::mem::replace(&mut program, next));
             clients.go_on(200);
         }
-        let (asked, lost) = clients.finish();
         // Each client waits for one answer at a time.
-        assert!(lost.len() <= 3 * TIMES, "{} of {asked} lost: {:?}", lost.len(), &lost[..lost.len().min(9)]);
+        clients.have_lost_at_most(3 * TIMES);
     });
 }
 
-fn server() -> SocketAddr {
-    format!("{ADDRESS}:53").parse().unwrap()
+fn server(address: &str) -> SocketAddr {
+    format!("{address}:53").parse().unwrap()
 }

@@ -104,7 +104,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Takes connections from now on. A second call changes nothing.
+/// Takes connections from now on.
 pub(super) fn listen(listener: &TcpListener) -> io::Result<()> {
     Ok(socket::listen(listener, socket::Backlog::new(BACKLOG)?)?)
 }

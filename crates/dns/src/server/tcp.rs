@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, observe, slow, sockets};
+use super::{Shared, observe, slow};
 use crate::answer::{Context, Outcome, Transport, answer};
 use crate::metrics::Worker;
 
@@ -88,7 +88,7 @@ pub(super) async fn accept(listener: std::net::TcpListener, around: Around) {
         _ = open.wait_for(|open| *open) => {}
         _ = stopped.wait_for(|stopped| *stopped) => return,
     }
-    let listener = match sockets::listen(&listener).and_then(|()| TcpListener::from_std(listener)) {
+    let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "DNS over TCP is not served"),
     };

@@ -37,13 +37,14 @@ struct Tally {
     refused: u64,
 }
 
-/// Serves until the server stops; what is in the socket by then is still answered.
+/// Serves from when the server is open until it stops; what is in the socket by then is still answered.
 pub(super) fn serve(
     socket: &Arc<UdpSocket>,
     shared: &Shared,
     slow: &mpsc::Sender<Job>,
     worker: Option<&Worker>,
 ) {
+    shared.gate.pass();
     let mut batch = Batch::grouping();
     let mut rotation: u32 = rand::random();
     let mut empty = 0;
