@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use dataplane::conntrack::generated::{Generated, translated};
 use dataplane::conntrack::{Conntrack, Flow, Sweep, Sweeper};
-use dataplane::forwarding_table::{ForwardingTable, FrontendKey, NodeFacts};
-use dataplane::reconcile::Reconciler;
-use services::{Model, Protocol};
+use dataplane::forwarding_table::FrontendKey;
+use services::Protocol;
 
 use crate::measure::{median, milliseconds, percentile, print_table, time};
 use crate::namespace;
+use crate::node::Node;
 use crate::objects::{service, slice};
 
 /// Flows in the kernel's table.
@@ -80,7 +80,7 @@ fn sweep_row(conntrack: &mut Conntrack, frontends: u32) -> Result<Vec<String>> {
 
 /// Syncs with nothing beside them, then beside sweeps that never end.
 fn syncs(conntrack: &mut Conntrack) -> Result<Vec<Vec<String>>> {
-    let mut node = Node::open()?;
+    let mut node = Node::loaded()?;
     let alone = row("alone", node.syncs(|| ())?);
     let sweeper = Sweeper::new();
     let beside = std::thread::scope(|scope| {
@@ -98,30 +98,15 @@ fn row(title: &str, samples: Vec<Duration>) -> Vec<String> {
     std::iter::once(title.to_owned()).chain(shown).collect()
 }
 
-struct Node {
-    model: Model,
-    table: ForwardingTable,
-    reconciler: Reconciler,
-}
-
 impl Node {
-    fn open() -> Result<Self> {
-        let facts = NodeFacts::new("worker-1", ["10.96.0.0/12".parse()?]);
-        let (table, reconciler) = (ForwardingTable::new(facts), Reconciler::open()?);
-        let mut node = Self { model: Model::new(), table, reconciler };
+    fn loaded() -> Result<Self> {
+        let mut node = Self::open()?;
         for number in 0..1000 {
             node.model.apply_service(&service(number))?;
             node.model.apply_slice(&slice(number, 2, 0))?;
         }
         node.sync()?;
         Ok(node)
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        let changes = self.model.take_changes();
-        let touched = self.table.update(&self.model.snapshot(), &changes);
-        self.reconciler.sync(&self.table, &touched)?;
-        Ok(())
     }
 
     fn syncs(&mut self, mut before: impl FnMut()) -> Result<Vec<Duration>> {

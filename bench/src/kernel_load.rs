@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use dataplane::forwarding_table::{ForwardingTable, NodeFacts};
 use dataplane::nftables::cleanup;
-use dataplane::reconcile::{Reconciler, Synced};
+use dataplane::reconcile::Synced;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use services::{Model, ServiceName};
 
 use crate::measure::{median, milliseconds, percentile, print_table, time};
 use crate::namespace;
+use crate::node::Node;
 use crate::objects::{name, service, slice};
 
 /// Services, and endpoints of each.
@@ -121,20 +121,7 @@ struct Load {
     bytes: usize,
 }
 
-/// The proxy of one node, without the API.
-struct Node {
-    model: Model,
-    table: ForwardingTable,
-    reconciler: Reconciler,
-}
-
 impl Node {
-    fn open() -> Result<Self> {
-        let facts = NodeFacts::new("worker-1", ["10.96.0.0/12".parse()?]);
-        let (model, table) = (Model::new(), ForwardingTable::new(facts));
-        Ok(Self { model, table, reconciler: Reconciler::open()? })
-    }
-
     fn load(&mut self, objects: &[(core::Service, discovery::EndpointSlice)]) -> Result<Load> {
         let (touched, table) = time(|| {
             for (service, slice) in objects {
@@ -173,9 +160,7 @@ impl Node {
         for turn in 0..CHANGES {
             let (result, duration) = time(|| {
                 change(&mut self.model, turn)?;
-                let changes = self.model.take_changes();
-                let touched = self.table.update(&self.model.snapshot(), &changes);
-                anyhow::Ok(self.reconciler.sync(&self.table, &touched)?)
+                self.sync()
             });
             // The first change to a new number of endpoints makes a chain, in a transaction before.
             anyhow::ensure!((1..=2).contains(&result?.transactions), "a change is one transaction");

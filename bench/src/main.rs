@@ -14,6 +14,7 @@ mod lab;
 mod measure;
 mod model;
 mod namespace;
+mod node;
 mod objects;
 mod proxy;
 

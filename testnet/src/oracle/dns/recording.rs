@@ -13,34 +13,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::question::KINDS;
+use crate::oracle::recording::{self, Lines};
+
+/// By name and place of the type. What is not here was answered as usual: see `usual`.
+pub type Answers = BTreeMap<(String, usize), String>;
 
 /// What was answered about one set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// The set's seed.
-    pub seed: u64,
-    /// Of its objects and the names asked for.
-    pub digest: u64,
-    /// By name and place of the type. What is not here was answered as usual: see `usual`.
-    pub answers: BTreeMap<(String, usize), String>,
-}
+pub type Recorded = recording::Recorded<Answers>;
 
 /// A whole file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recording {
-    /// What answered.
-    pub version: String,
-    /// Its sets.
-    pub sets: Vec<Recorded>,
-}
-
-/// A line that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} of a recording is not understood: {text}")]
-pub struct Unreadable {
-    line: usize,
-    text: String,
-}
+pub type Recording = recording::Recording<Answers>;
 
 /// The name under which the most frequent answers to names like this are written.
 fn usual(name: &str) -> &'static str {
@@ -73,53 +55,23 @@ impl Recorded {
     }
 }
 
-impl Recording {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// The line that is not understood.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        let mut recording = Self::default();
-        for (index, line) in text.lines().enumerate() {
-            let unreadable = || Unreadable { line: index + 1, text: line.to_owned() };
-            if let Some(version) = line.strip_prefix("# ") {
-                version.clone_into(&mut recording.version);
-            } else if let Some(title) = line.strip_prefix("set ") {
-                recording.sets.push(parse_title(title).ok_or_else(unreadable)?);
-            } else {
-                let set = recording.sets.last_mut().ok_or_else(unreadable)?;
-                set.answers.extend(parse_line(line).ok_or_else(unreadable)?);
+impl Lines for Answers {
+    fn read(&mut self, line: &str) -> Option<()> {
+        let mut parts = line.split('\t');
+        let name = parts.next()?;
+        for part in parts {
+            let (kinds, answer) = part.split_once('=')?;
+            for kind in kinds.split(',') {
+                let place = KINDS.iter().position(|known| *known == kind)?;
+                self.insert((name.to_owned(), place), answer.to_owned());
             }
         }
-        Ok(recording)
+        Some(())
     }
-}
 
-fn parse_title(text: &str) -> Option<Recorded> {
-    let (seed, digest) = text.split_once(' ')?;
-    let digest = u64::from_str_radix(digest, 16).ok()?;
-    Some(Recorded { seed: seed.parse().ok()?, digest, answers: BTreeMap::new() })
-}
-
-fn parse_line(line: &str) -> Option<Vec<((String, usize), String)>> {
-    let mut parts = line.split('\t');
-    let name = parts.next()?;
-    let mut answers = Vec::new();
-    for part in parts {
-        let (kinds, answer) = part.split_once('=')?;
-        for kind in kinds.split(',') {
-            let place = KINDS.iter().position(|known| *known == kind)?;
-            answers.push(((name.to_owned(), place), answer.to_owned()));
-        }
-    }
-    Some(answers)
-}
-
-impl fmt::Display for Recorded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "set {} {:016x}", self.seed, self.digest)?;
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: BTreeMap<&str, Vec<(&str, Vec<&str>)>> = BTreeMap::new();
-        for ((name, kind), answer) in &self.answers {
+        for ((name, kind), answer) in self {
             let line = lines.entry(name).or_default();
             match line.iter_mut().find(|(known, _)| known == answer) {
                 Some((_, kinds)) => kinds.push(KINDS[*kind]),
@@ -132,13 +84,6 @@ impl fmt::Display for Recorded {
             writeln!(f)?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Recording {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# {}", self.version)?;
-        self.sets.iter().try_for_each(|set| set.fmt(f))
     }
 }
 
