@@ -1,18 +1,15 @@
 //! From query bytes to answer bytes: pure, without allocation, the hot path.
 //!
 //! What the zone cannot say by itself comes back as [`Outcome::Forward`] (the name is not ours) or [`Outcome::Chase`] (an
-//! ExternalName points outside); [`crate::server`] then asks the forwarder and joins the parts with [`complete()`].
+//! ExternalName points outside); [`crate::server`] then asks the [`crate::chain`], which joins the parts.
 //!
 #![doc = include_str!("../differences.md")]
 
 mod apex;
-mod complete;
 mod locate;
 mod respond;
 mod srv;
 
-pub use complete::complete;
-pub(crate) use complete::target_query;
 use std::hint::black_box;
 
 use locate::{Known, locate, reverse_name, service_labels};
@@ -51,10 +48,9 @@ pub enum Outcome {
     Reply(usize),
     /// Send nothing.
     Silent,
-    /// Not ours: ask the forwarder.
+    /// Not ours: ask the chain.
     Forward,
-    /// So many bytes of the buffer are an answer whose last CNAME points outside: ask the forwarder for its target and
-    /// [`complete()`] it.
+    /// So many bytes of the buffer are an answer whose last CNAME points outside: ask the chain for its target.
     Chase(usize),
 }
 
@@ -152,7 +148,7 @@ fn refused(query: &Query<'_>) -> Option<u16> {
     }
 }
 
-/// An answer that is only a code, with the question repeated and nobody's authority: for the forwarder's failures too.
+/// An answer that is only a code, with the question repeated and nobody's authority: for failures of others too.
 pub(crate) fn reply_code(query: &Query<'_>, transport: Transport, code: u16, buffer: &mut [u8]) -> Outcome {
     let Some(mut writer) = Writer::start(query, size_max(query, transport), buffer) else {
         return Outcome::Silent;

@@ -11,6 +11,7 @@
 //! hot path may answer by itself: everything in the cluster's zones, unless a plugin in front of `kubernetes` could say
 //! something else; then it answers nothing, and every query comes here. kubeadm's Corefile leaves it untouched.
 
+mod aliased;
 mod ask;
 mod autopath;
 mod block;
@@ -30,6 +31,7 @@ mod told;
 pub(crate) mod transport;
 mod upstream;
 
+pub use aliased::passed_on;
 pub(crate) use ask::name_text;
 pub use log::Sink;
 pub(crate) use told::Exchange;
@@ -173,6 +175,20 @@ impl Chain {
         }))
     }
 
+    /// A chain that does nothing but ask these resolvers, in this order, for a server without a Corefile.
+    ///
+    /// # Errors
+    /// As [`Chain::new`], which happens only with upstreams behind TLS.
+    pub fn forwarding(upstreams: Vec<corefile::To>) -> Result<Arc<Self>, ChainError> {
+        let around = Surroundings {
+            own: Vec::new(),
+            avoid: Vec::new(),
+            metrics: Arc::default(),
+            sink: Arc::new(|_: &str| {}),
+        };
+        Self::new(&[&corefile::Block::forwarding(upstreams)], ":53", &around)
+    }
+
     /// What the zone that [`Chain::publish`] is given must be built with.
     #[must_use]
     pub fn zone_config(&self) -> &Arc<ZoneConfig> {
@@ -308,17 +324,10 @@ impl Chain {
         let mut outside = Ask { recursion: true, edns: true, ..target };
         outside.transport = Transport::Udp;
         let reply = self.resolve_within(outside).await;
-        if !matches!(reply.response.rcode, rcode::NOERROR | rcode::NXDOMAIN) {
-            return Reply { plugin, ..Reply::failure(reply.error.unwrap_or_default(), plugin) };
+        match aliased::join(aliases, reply.response) {
+            Some(response) => Reply { response, plugin, error: None },
+            None => Reply::failure(reply.error.unwrap_or_default(), plugin),
         }
-        let mut response = reply.response;
-        if !response.answers.is_empty() {
-            response.authority.clear();
-        }
-        response.additional.clear();
-        (response.authoritative, response.recursion_available, response.authenticated) = (true, false, false);
-        response.answers = aliases.answers.into_iter().chain(response.answers).collect();
-        Reply { response, plugin, error: None }
     }
 
     /// What the cluster's zone says by itself.

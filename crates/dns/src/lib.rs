@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! services::Snapshot + Changes ─► zone (immutable, published as Arc) ─► answer (bytes in, bytes out) ─► server (UDP, TCP)
-//!                                                                          └─ not ours ─► forward ─► upstream resolvers
+//!                                                                          └─ not ours ─► chain ─► upstream resolvers
 //! ```
 //! [`zone`] and [`answer`] are pure: no I/O, no clock, no lock, and `answer` allocates nothing. [`server`] owns the
-//! sockets and the threads, [`forward`] asks others. The crate reads no Kubernetes API and knows no namespaces: sockets
+//! sockets and the threads, [`chain`] asks others. The crate reads no Kubernetes API and knows no namespaces: sockets
 //! may be made elsewhere and handed in.
 //!
 //! Whoever owns the model publishes:
@@ -34,7 +34,6 @@ pub mod answer;
 pub mod chain;
 pub mod corefile;
 pub mod datagrams;
-pub mod forward;
 pub mod instance;
 pub mod lookup;
 pub mod message;

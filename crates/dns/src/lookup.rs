@@ -50,9 +50,9 @@ fn question(name: &[u8], kind: u16, id: u16) -> Vec<u8> {
 pub enum Source {
     /// The zone, or the server that was asked.
     Zone,
-    /// The forwarder, behind the aliases that the zone gives.
+    /// The chain, behind the aliases that the zone gives.
     Chase,
-    /// The forwarder: the name is not ours.
+    /// The chain: the name is not ours.
     Forward,
 }
 

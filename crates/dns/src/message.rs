@@ -1,4 +1,4 @@
-//! The DNS wire format, as far as the hot path and the forwarder need it: a strict reader of queries, a bounded writer
+//! The DNS wire format, as far as the hot path and the chain need it: a strict reader of queries, a bounded writer
 //! of answers, a reader of other servers' answers.
 //!
 //! Nothing here allocates but [`records`], and nothing panics on any input: hostile packets are refused by name

@@ -1,7 +1,8 @@
 //! The sockets: UDP threads that answer from the published zone, and one thread for everything slow (TCP, forwarding).
 //!
 //! A query that the zone can answer never leaves the thread that read it: `recvmmsg`, [`crate::answer`], `sendmmsg`, without
-//! a lock or an allocation. Names outside go over a bounded queue to the slow thread, which runs a small async runtime.
+//! a lock or an allocation. What the zone does not know goes to the [`Chain`] over a bounded queue, on the slow thread, which
+//! runs a small async runtime.
 //! All waits block; an idle server costs nothing. The server decides nothing about the zone and reads no API.
 
 mod gate;
@@ -21,13 +22,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use gate::Gate;
 use tokio::sync::{mpsc, watch};
 
 use crate::answer::Transport;
-use crate::chain::Chain;
-use crate::forward::Forwarder;
+use crate::chain::{Chain, ChainError};
+use crate::corefile::To;
 use crate::metrics::Worker;
 use crate::zone::Zone;
 
@@ -62,6 +63,9 @@ pub enum ServerError {
     /// A thread could not be started.
     #[error("cannot start a DNS thread: is the limit of threads reached?")]
     Thread(#[source] io::Error),
+    /// The upstreams are of no use.
+    #[error("cannot ask the upstream resolvers")]
+    Upstreams(#[from] ChainError),
 }
 
 /// Counts since the start.
@@ -80,9 +84,9 @@ pub struct Counts {
     pub queries: u64,
     /// Answers given from the zone.
     pub replies: u64,
-    /// Queries handed to the forwarder.
+    /// Queries handed to the chain.
     pub forwarded: u64,
-    /// Queries refused because the queue to the forwarder was full.
+    /// Queries refused because the queue to the slow thread was full.
     pub refused: u64,
 }
 
@@ -93,9 +97,8 @@ pub(crate) struct Shared {
     stopping: AtomicBool,
     /// Open when queries may be answered.
     gate: Gate,
-    forwarder: Forwarder,
-    /// Answers what the zone does not, in the forwarder's place.
-    chain: ArcSwapOption<Chain>,
+    /// Answers what the zone does not.
+    chain: ArcSwap<Chain>,
     counters: Counters,
 }
 
@@ -119,7 +122,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the threads on these sockets. Until [`Server::set_synced`] names that do not exist are SERVFAIL.
+    /// Starts the threads on these sockets; what the zone does not answer, these resolvers do, asked in this order. Until
+    /// [`Server::set_synced`] names that do not exist are SERVFAIL.
     ///
     /// # Errors
     /// [`ServerError`] when a socket is unusable or a thread cannot be started; none is left behind.
@@ -128,7 +132,8 @@ impl Server {
         upstreams: Vec<SocketAddr>,
         sockets: Vec<Sockets>,
     ) -> Result<Self, ServerError> {
-        Self::launch(zone, Forwarder::new(upstreams), None, sockets)
+        let upstreams = upstreams.into_iter().map(To::Dns).collect();
+        Self::start_chain(zone, Chain::forwarding(upstreams)?, sockets)
     }
 
     /// Starts the threads on these sockets; what the zone does not answer, the chain does.
@@ -140,23 +145,13 @@ impl Server {
         chain: Arc<Chain>,
         sockets: Vec<Sockets>,
     ) -> Result<Self, ServerError> {
-        Self::launch(zone, Forwarder::new(Vec::new()), Some(chain), sockets)
-    }
-
-    fn launch(
-        zone: Arc<Zone>,
-        forwarder: Forwarder,
-        chain: Option<Arc<Chain>>,
-        sockets: Vec<Sockets>,
-    ) -> Result<Self, ServerError> {
         let held = sockets.iter().any(|sockets| sockets.held);
         let shared = Arc::new(Shared {
             zone: ArcSwap::new(zone),
             synced: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             gate: Gate::new(!held),
-            forwarder,
-            chain: ArcSwapOption::new(chain),
+            chain: ArcSwap::new(chain),
             counters: Counters::default(),
         });
         let (stop, stopped) = watch::channel(false);
@@ -200,10 +195,9 @@ impl Server {
         self.udp.push(Arc::clone(&socket));
         let shared = Arc::clone(&self.shared);
         let v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
-        let chain = self.shared.chain.load_full();
-        let worker = chain.map(|chain| chain.worker(Transport::Udp, v6));
-        self.workers.extend(worker.clone());
-        let serve = move || udp::serve(&socket, &shared, &slow, worker.as_deref());
+        let worker = self.shared.chain.load().worker(Transport::Udp, v6);
+        self.workers.push(Arc::clone(&worker));
+        let serve = move || udp::serve(&socket, &shared, &slow, &worker);
         self.threads.push(spawn("dns-udp", STACK_BYTES, serve)?);
         Ok(())
     }
@@ -219,8 +213,8 @@ impl Server {
             listener.set_nonblocking(true).map_err(ServerError::Socket)?;
         }
         let chain = self.shared.chain.load_full();
-        let workers = chain.map(|chain| [false, true].map(|v6| chain.worker(Transport::Tcp, v6)));
-        self.workers.extend(workers.iter().flatten().cloned());
+        let workers = [false, true].map(|v6| chain.worker(Transport::Tcp, v6));
+        self.workers.extend(workers.iter().cloned());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -266,21 +260,10 @@ impl Server {
         self.shared.synced.store(synced, Ordering::Release);
     }
 
-    /// Exchanges the resolvers for names outside.
-    pub fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
-        self.shared.forwarder.set_upstreams(upstreams);
-    }
-
-    /// Takes the resolvers for names outside from `source` from now on, read again as they are needed:
-    /// `server.follow_upstreams(|| dns::resolv_conf::host_upstreams(&[]))`.
-    pub fn follow_upstreams(&self, source: impl Fn() -> Vec<SocketAddr> + Send + 'static) {
-        self.shared.forwarder.follow(source);
-    }
-
     /// Answers what the zone does not with the plugins of this chain from now on; queries on their way finish with the old
     /// one. The zone is the caller's business: see [`Chain::hot_zone`].
     pub fn set_chain(&self, chain: Arc<Chain>) {
-        self.shared.chain.store(Some(Arc::clone(&chain)));
+        self.shared.chain.store(Arc::clone(&chain));
         self.workers.iter().for_each(|worker| chain.takes_on(worker));
         // A send fails only when the slow thread has ended, and then nothing is to be started.
         let _ = self.chains.send(Some(chain));

@@ -272,3 +272,24 @@ impl Forward {
         resolv_conf::parse(&std::fs::read_to_string(file).unwrap_or_default(), &self.own)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn resolvers_that_a_file_names_later_are_found() {
+        let file = std::env::temp_dir().join(format!("sluice-dns-later-{}.conf", std::process::id()));
+        std::fs::write(&file, "# none yet\n").unwrap();
+        let config = corefile::Block::forwarding(vec![To::File(file.clone())]).forward.remove(0);
+        let forward = Forward::new(&config, &[], &Arc::default()).unwrap();
+        let ask = Ask::own("192.0.2.1:53".parse().unwrap());
+        assert_eq!(forward.exchange(&ask).await, Err(ForwardError::NoUpstream));
+        std::fs::write(&file, "nameserver 127.0.0.199\n").unwrap();
+        tokio::time::sleep(FILE_AGE_MAX).await;
+        // Hardly anybody answers there; what counts is who is asked.
+        assert_ne!(forward.exchange(&ask).await, Err(ForwardError::NoUpstream));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(forward.upstreams()[0].address, "127.0.0.199:53".parse().unwrap());
+    }
+}

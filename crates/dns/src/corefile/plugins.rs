@@ -14,9 +14,10 @@ pub use pattern::{Facts, Pattern};
 
 use std::collections::HashMap;
 
-use super::config::{Block, Config, Key, Unsupported};
+use super::config::{Block, Config, Forward, Key, Policy, To, Unsupported};
 use super::error::{CorefileError, Position, Problem};
 use super::tree::{Directive, ServerBlock};
+use super::words::root;
 use crate::name::Name;
 
 type Result<T> = std::result::Result<T, CorefileError>;
@@ -188,6 +189,17 @@ fn read_plugin(block: &mut Block, line: &Directive, reader: &mut Reader) -> Resu
 }
 
 impl Block {
+    /// A block that asks these resolvers for every name, in this order and over UDP first, and does nothing else.
+    pub(crate) fn forwarding(upstreams: Vec<To>) -> Self {
+        let position = Position { file: "names outside".into(), line: 0, column: 0 };
+        let mut block = Self::new(position.clone(), vec![Key { zone: root(), port: 0 }]);
+        if !upstreams.is_empty() {
+            let forward = Forward::new(position, root(), upstreams);
+            block.forward.push(Forward { policy: Policy::Sequential, prefer_udp: true, ..forward });
+        }
+        block
+    }
+
     fn new(position: Position, keys: Vec<Key>) -> Self {
         Self {
             position,

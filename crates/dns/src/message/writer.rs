@@ -74,11 +74,6 @@ impl<'a> Writer<'a> {
         self.cut
     }
 
-    /// Marks the answer as cut, because a part of it came so from elsewhere. It takes no further record.
-    pub(crate) fn mark_cut(&mut self) {
-        self.cut = true;
-    }
-
     /// Number of records in the answer section.
     pub(crate) fn answer_count(&self) -> u16 {
         self.counts[0]

@@ -23,10 +23,8 @@ pub(super) fn batch(batch: &Batch, told: u32, shared: &Shared, worker: &Worker, 
     if worker.tap().is_watched() {
         worker.tap().note(exchanges.clone().map(|exchange| seen(&exchange)));
     }
-    if worker.is_logged()
-        && let Some(chain) = &*shared.chain.load()
-    {
-        chain.log_hot(exchanges);
+    if worker.is_logged() {
+        shared.chain.load().log_hot(exchanges);
     }
 }
 
@@ -43,10 +41,8 @@ pub(super) fn one(
     if worker.tap().is_watched() {
         worker.tap().note(std::iter::once(seen(&exchange)));
     }
-    if worker.is_logged()
-        && let Some(chain) = &*shared.chain.load()
-    {
-        chain.log_hot(std::iter::once(exchange));
+    if worker.is_logged() {
+        shared.chain.load().log_hot(std::iter::once(exchange));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The slow thread: asks the forwarder for what the zone cannot say, and runs the TCP side. One async runtime, so a
+//! The slow thread: asks the chain for what the zone cannot say, and runs the TCP side. One async runtime, so a
 //! thousand waiting queries cost no thread each.
 
 use std::cell::RefCell;
@@ -10,10 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::{DRAIN_MAX, Shared, tcp};
-use crate::answer::{Outcome, Transport, complete, reply_code};
+use crate::answer::{Outcome, Transport, reply_code};
 use crate::chain::Chain;
-use crate::forward::ForwardError;
-use crate::message::{Query, parse_query, rcode};
+use crate::message::{parse_query, rcode};
 use crate::metrics::Worker;
 
 /// UDP queries that may wait for upstreams at a time, those that wait for each other's answer included; more are refused.
@@ -21,7 +20,7 @@ const WAITING_MAX: usize = 4096;
 /// Room for any answer.
 const ANSWER_BYTES: usize = 65_535;
 
-/// A UDP query that needs the forwarder.
+/// A UDP query that needs the chain.
 #[derive(Debug)]
 pub(super) struct Job {
     /// The query.
@@ -42,7 +41,7 @@ pub(super) async fn serve(
     mut jobs: mpsc::Receiver<Job>,
     [open, mut stopped]: [watch::Receiver<bool>; 2],
     mut chains: watch::Receiver<Option<Arc<Chain>>>,
-    workers: Option<[Arc<Worker>; 2]>,
+    workers: [Arc<Worker>; 2],
 ) {
     let limits = Arc::new(tcp::Limits::default());
     let places = Arc::new(Semaphore::new(WAITING_MAX));
@@ -113,28 +112,7 @@ pub(super) async fn ask(
     transport: Transport,
     peer: SocketAddr,
 ) -> Vec<u8> {
-    if let Some(chain) = shared.chain.load_full() {
-        return chain.answer(packet, partial, transport, peer).await;
-    }
-    let Ok(query) = parse_query(packet) else { return Vec::new() };
-    let asked = match partial {
-        None => shared.forwarder.exchange(packet).await,
-        Some(partial) => match crate::answer::target_query(&query, partial) {
-            Some(packet) => shared.forwarder.exchange(&packet).await,
-            None => Err(ForwardError::Malformed),
-        },
-    };
-    with_scratch(|buffer| {
-        let length = match (asked, partial) {
-            (Ok(answer), None) => return fit(&query, answer, transport),
-            (Ok(answer), Some(partial)) => complete(&query, partial, Some(&answer), transport, buffer),
-            (Err(error), _) => {
-                tracing::debug!(%error, "forwarded DNS query failed");
-                reply_failure(&query, &error, transport, buffer)
-            }
-        };
-        buffer[..length].to_vec()
-    })
+    shared.chain.load_full().answer(packet, partial, transport, peer).await
 }
 
 /// Lends room for any answer: one buffer for the whole thread, which all of its tasks share.
@@ -143,22 +121,4 @@ pub(crate) fn with_scratch<T>(use_: impl FnOnce(&mut [u8]) -> T) -> T {
         static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; ANSWER_BYTES]);
     }
     SCRATCH.with_borrow_mut(|buffer| use_(buffer))
-}
-
-fn reply_failure(query: &Query<'_>, error: &ForwardError, transport: Transport, buffer: &mut [u8]) -> usize {
-    let code = if matches!(error, ForwardError::Busy) { rcode::REFUSED } else { rcode::SERVFAIL };
-    match reply_code(query, transport, code, buffer) {
-        Outcome::Reply(length) => length,
-        _ => 0,
-    }
-}
-
-/// An upstream's answer as it is, unless it is larger than the client can take: then only its header and question, cut.
-fn fit(query: &Query<'_>, mut answer: Vec<u8>, transport: Transport) -> Vec<u8> {
-    if answer.len() > crate::answer::size_max(query, transport) {
-        answer.truncate(query.question_end);
-        answer[2] |= 0x02;
-        answer[6..12].fill(0);
-    }
-    answer
 }

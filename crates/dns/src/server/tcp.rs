@@ -72,7 +72,7 @@ impl Drop for Share {
 pub(super) struct Around {
     pub(super) shared: Arc<Shared>,
     pub(super) limits: Arc<Limits>,
-    pub(super) workers: Option<[Arc<Worker>; 2]>,
+    pub(super) workers: [Arc<Worker>; 2],
     /// True when queries may reach it.
     pub(super) open: watch::Receiver<bool>,
     /// True when the server stops.
@@ -131,7 +131,7 @@ async fn read(
     answers: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
     let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));
-    let worker = around.workers.as_ref().map(|workers| &*workers[usize::from(peer.is_ipv6())]);
+    let worker = &around.workers[usize::from(peer.is_ipv6())];
     let mut stopped = around.stopped.clone();
     loop {
         let query = next_message(&mut reader, &mut stopped).await?;
@@ -177,20 +177,18 @@ enum Now {
     Ask(Option<Vec<u8>>),
 }
 
-fn answer_now(shared: &Shared, query: &[u8], peer: SocketAddr, worker: Option<&Worker>) -> Now {
-    let started = worker.map(|_| Instant::now());
+fn answer_now(shared: &Shared, query: &[u8], peer: SocketAddr, worker: &Worker) -> Now {
+    let started = Instant::now();
     let synced = shared.synced.load(Ordering::Acquire);
     let context = Context { transport: Transport::Tcp, synced, rotation: rand::random() };
     let (now, counter) =
         slow::with_scratch(|buffer| match answer(&shared.zone.load(), query, context, buffer) {
             Outcome::Silent => (Now::Silent, None),
             Outcome::Reply(length) => {
-                if let Some((worker, started)) = worker.zip(started) {
-                    worker.count(query, &buffer[..length]);
-                    worker.took(1, started.elapsed());
-                    if worker.is_observed() {
-                        observe::one(query, peer, &buffer[..length], shared, worker, started.elapsed());
-                    }
+                worker.count(query, &buffer[..length]);
+                worker.took(1, started.elapsed());
+                if worker.is_observed() {
+                    observe::one(query, peer, &buffer[..length], shared, worker, started.elapsed());
                 }
                 (Now::Answer(buffer[..length].to_vec()), Some(&shared.counters.replies))
             }

@@ -38,12 +38,7 @@ struct Tally {
 }
 
 /// Serves from when the server is open until it stops; what is in the socket by then is still answered.
-pub(super) fn serve(
-    socket: &Arc<UdpSocket>,
-    shared: &Shared,
-    slow: &mpsc::Sender<Job>,
-    worker: Option<&Worker>,
-) {
+pub(super) fn serve(socket: &Arc<UdpSocket>, shared: &Shared, slow: &mpsc::Sender<Job>, worker: &Worker) {
     shared.gate.pass();
     let mut batch = Batch::grouping();
     let mut rotation: u32 = rand::random();
@@ -78,10 +73,10 @@ fn answer_batch<const N: usize>(
     socket: &Arc<UdpSocket>,
     shared: &Shared,
     slow: &mpsc::Sender<Job>,
-    worker: Option<&Worker>,
+    worker: &Worker,
 ) {
     // The clock is read twice for a batch, not for a query.
-    let started = worker.map(|_| Instant::now());
+    let started = Instant::now();
     debug_assert!(count <= N, "there is room for all");
     let zone = shared.zone.load();
     let synced = shared.synced.load(Ordering::Acquire);
@@ -101,7 +96,7 @@ fn answer_batch<const N: usize>(
             let partial = match question.answer(known[index], context, buffer) {
                 Outcome::Reply(length) => {
                     tally.replies += 1;
-                    if let Some((worker, packet)) = worker.zip(received.packet(index)) {
+                    if let Some(packet) = received.packet(index) {
                         worker.count(packet, &buffer[..length]);
                     }
                     return length;
@@ -112,7 +107,6 @@ fn answer_batch<const N: usize>(
             };
             let Some((query, peer)) = received.packet(index).zip(received.peer(index)) else { return 0 };
             if partial.is_none()
-                && let Some(worker) = worker
                 && let Some(now) = answer_now(shared, query, peer, buffer)
             {
                 if now.told {
@@ -142,23 +136,19 @@ fn answer_batch<const N: usize>(
         counters.forwarded.fetch_add(passed_on, Ordering::Relaxed);
         counters.refused.fetch_add(tally.refused, Ordering::Relaxed);
     }
-    if let Some((worker, started)) = worker.zip(started)
-        && worker.is_observed()
-    {
+    if worker.is_observed() {
         observe::batch(batch, told, shared, worker, started.elapsed());
     }
     batch.send(socket.as_fd());
-    if let Some((worker, started)) = worker.zip(started) {
-        worker.took(tally.replies + tally.remembered, started.elapsed());
-    }
+    worker.took(tally.replies + tally.remembered, started.elapsed());
 }
 
 /// The answer of the chain, when it has it without asking anybody.
 fn answer_now(shared: &Shared, query: &[u8], peer: SocketAddr, buffer: &mut [u8]) -> Option<Now> {
-    shared.chain.load().as_ref()?.answer_now(query, peer, buffer)
+    shared.chain.load().answer_now(query, peer, buffer)
 }
 
-/// The immediate answer when the forwarder's queue is full, as CoreDNS's at `max_concurrent`.
+/// The immediate answer when the slow thread's queue is full, as CoreDNS's at `max_concurrent`.
 fn refuse(query: &[u8], buffer: &mut [u8]) -> usize {
     let Ok(query) = parse_query(query) else { return 0 };
     match reply_code(&query, Transport::Udp, rcode::REFUSED, buffer) {

@@ -30,7 +30,7 @@ pub struct Suffix {
     pub(crate) name: Name,
     pub(crate) labels: usize,
     pub(crate) reversed: Option<Reversed>,
-    /// Names that do not exist go on to the forwarder.
+    /// Names that do not exist go on to the chain.
     pub(crate) fallthrough: bool,
 }
 

@@ -117,9 +117,8 @@ impl Cluster {
     /// Names outside of the cluster: from the nodes over the wire to the host's resolvers.
     fn start_relay(&mut self, wire: &Wire) -> anyhow::Result<()> {
         let (udp, tcp) = (wire.bind_udp(RELAY_PORT)?, wire.listen(RELAY_PORT)?);
-        let relay = dns::relay::start(udp, tcp, Vec::new()).context("starting the DNS relay")?;
-        relay.follow_upstreams(|| dns::resolv_conf::host_upstreams(&[]));
-        self.relay = Some(relay);
+        let upstreams = vec![dns::corefile::To::File("/etc/resolv.conf".into())];
+        self.relay = Some(dns::relay::start(udp, tcp, upstreams).context("starting the DNS relay")?);
         Ok(())
     }
 

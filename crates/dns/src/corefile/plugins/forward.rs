@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::service::conflict;
 use super::{Reader, Result};
 use crate::corefile::config::{Forward, HealthCheck, Policy, Tls, To};
+use crate::corefile::error::Position;
 use crate::corefile::token::Token;
 use crate::corefile::tree::Directive;
 use crate::corefile::words::root;
@@ -29,7 +30,7 @@ pub(super) fn read(line: &Directive, reader: &mut Reader) -> Result<Forward> {
     if let Some(excess) = line.arguments.get(1 + UPSTREAMS_MAX) {
         return Err(excess.unexpected(format!("at most {UPSTREAMS_MAX} resolvers")));
     }
-    let mut forward = Forward::new(line, zone.clone(), to);
+    let mut forward = Forward::new(line.name.position.clone(), zone.clone(), to);
     for option in &line.block {
         read_option(&mut forward, option, reader)?;
     }
@@ -44,9 +45,9 @@ pub(super) fn read(line: &Directive, reader: &mut Reader) -> Result<Forward> {
 }
 
 impl Forward {
-    fn new(line: &Directive, from: crate::name::Name, to: Vec<To>) -> Self {
+    pub(super) fn new(position: Position, from: crate::name::Name, to: Vec<To>) -> Self {
         Self {
-            position: line.name.position.clone(),
+            position,
             from,
             to,
             except: Vec::new(),
