@@ -137,6 +137,14 @@ impl Store {
     /// # Errors
     /// When it cannot be started. Whether it works is for a client to see.
     pub fn serve(self) -> Result<ControlPlane, Error> {
+        self.serve_with(&[])
+    }
+
+    /// The same, with further flags.
+    ///
+    /// # Errors
+    /// As [`Store::serve`].
+    pub fn serve_with(self, flags: &[&str]) -> Result<ControlPlane, Error> {
         let Self { _etcd, address: etcd, programs, folder } = self;
         let [address, _] = free_ports().map_err(Error::Prepare)?;
         let kubeconfig = write_access(&folder.0, address)?;
@@ -154,7 +162,7 @@ impl Store {
         command.args(["--service-account-key-file", &file("accounts.pub")]);
         command.args(["--service-account-signing-key-file", &file("accounts.key")]);
         command.args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"]);
-        command.args(["--endpoint-reconciler-type", "none", "--allow-privileged"]);
+        command.args(["--endpoint-reconciler-type", "none", "--allow-privileged"]).args(flags);
         let apiserver = Running::start(command, &folder.0.join("apiserver.log"))?;
         Ok(ControlPlane { _apiserver: apiserver, _etcd, address, kubeconfig, folder })
     }

@@ -70,6 +70,11 @@ struct Api {
 
 /// Runs a trial in a network namespace of its own with a real API in it.
 fn with_api(body: fn(&Api)) {
+    with_api_that(&[], body);
+}
+
+/// The same with further flags of the API server.
+fn with_api_that(flags: &'static [&'static str], body: fn(&Api)) {
     let programs = peers::folder();
     if !["etcd", "kube-apiserver"].iter().all(|name| programs.join(name).is_file()) {
         harness::skip(format!(
@@ -77,12 +82,12 @@ fn with_api(body: fn(&Api)) {
             programs.display()
         ));
     }
-    in_namespace(move || body(&Api::start(&programs)));
+    in_namespace(move || body(&Api::start(&programs, flags)));
 }
 
 impl Api {
-    fn start(programs: &Path) -> Self {
-        let control_plane = Store::start(programs).and_then(Store::serve).unwrap();
+    fn start(programs: &Path, flags: &[&str]) -> Self {
+        let control_plane = Store::start(programs).and_then(|store| store.serve_with(flags)).unwrap();
         let node = Node { cluster: Cluster::at(control_plane.kubeconfig.clone()) };
         eventually("the API is ready", || {
             node.cluster.sluice(&["get", "namespace", "kube-system"]).code == 0
@@ -222,5 +227,22 @@ pub(crate) fn dns_may_do_what_it_does_as_coredns() {
         eventually("it is ready", || get("127.0.0.1:8181", "/ready").is_some_and(|it| it.status == 200));
         assert_eq!(ask("127.0.0.1:53", WEB).unwrap().first, Some((30, [10, 96, 0, 20])));
         assert_never_refused(&program);
+    });
+}
+
+pub(crate) fn an_api_that_does_not_stream_lists_is_read_in_pages() {
+    with_api_that(&["--feature-gates=WatchList=false"], |api| {
+        let file = api.node.cluster.file("Corefile", &kubeadm());
+        let program = Program::start(&api.node, &["dns", "-conf", &file]);
+        eventually("it is ready", || get("127.0.0.1:8181", "/ready").is_some_and(|it| it.status == 200));
+        for kind in ["Service", "EndpointSlice", "Namespace"] {
+            let told = format!("the API does not stream lists: it is asked for pages kind={kind}");
+            assert!(program.log().contains(&told), "{told}: {}", program.log());
+        }
+        let address = |name: &str| ask("127.0.0.1:53", name).and_then(|said| said.first);
+        assert_eq!(address(WEB), Some((30, [10, 96, 0, 20])));
+        api.node.apply(&SERVICES.replace("name: web", "name: more").replace("10.96.0.20", "10.96.0.21"));
+        let more = WEB.replace("web", "more");
+        eventually("a change is followed", || address(&more) == Some((30, [10, 96, 0, 21])));
     });
 }

@@ -43,5 +43,6 @@ fn main() -> ExitCode {
         deployed::the_agent_may_do_what_it_does,
         deployed::the_proxy_may_do_what_it_does,
         deployed::dns_may_do_what_it_does_as_coredns,
+        deployed::an_api_that_does_not_stream_lists_is_read_in_pages,
     ])
 }

@@ -21,8 +21,9 @@ use super::around::Around;
 use super::events::Report;
 use super::memory;
 use super::observed::{Observed, Trigger};
-use super::selection::{Selection, Watching};
+use super::selection::Selection;
 use super::slot::{Slot, TRIGGERS_MAX, Update};
+use super::watching::Watching;
 use crate::causes::chain;
 
 /// When the change that made a slice what it is happened, as the endpointslice controller notes it.
@@ -60,7 +61,7 @@ enum Input {
 /// Feeds `slots` until the program ends.
 pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>) {
     let mut inputs: SelectAll<BoxStream<'static, Input>> = SelectAll::new();
-    let watch = Watching::new(client).await;
+    let watch = Watching::begin(client).await;
     let all = watcher::Config::default;
     let labelled = |labels: &Option<String>| watcher::Config { label_selector: labels.clone(), ..all() };
     let selection = &sources.selection;

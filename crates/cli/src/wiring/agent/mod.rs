@@ -38,6 +38,7 @@ pub(crate) mod stages;
 pub(crate) mod status;
 pub(crate) mod status_client;
 pub(crate) mod watched;
+mod watching;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
