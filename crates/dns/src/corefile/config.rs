@@ -1,10 +1,14 @@
 //! The typed configuration. Defaults are CoreDNS's; each field says its own when it is not obvious.
 
+mod cache;
 mod forward;
 mod kubernetes;
+mod rewrite;
 
+pub use cache::{Cache, CacheSide, Prefetch, ServeStale};
 pub use forward::{Forward, HealthCheck, Policy, Tls, To};
 pub use kubernetes::Kubernetes;
+pub use rewrite::{Answers, NameMatch, Rewrite, RewriteAction};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -189,61 +193,6 @@ pub struct Reload {
     pub jitter: Duration,
 }
 
-/// How a rule on names compares.
-#[derive(Clone, Debug)]
-pub enum NameMatch {
-    /// The whole name.
-    Exact(String),
-    /// Its beginning.
-    Prefix(String),
-    /// Its end.
-    Suffix(String),
-    /// Any part; all of them are replaced.
-    Substring(String),
-    /// A regular expression; `{1}` is its first group.
-    Regex(Regex),
-}
-
-/// A rule on the records of the answer.
-#[derive(Clone, Debug)]
-pub enum Answers {
-    /// Owner names that match `0` become `1`.
-    Name(Regex, String),
-    /// Names in the data that match `0` become `1`.
-    Value(Regex, String),
-}
-
-/// What a rule does.
-#[derive(Clone, Debug)]
-pub enum RewriteAction {
-    /// Another name is looked up.
-    Name {
-        /// Which names.
-        from: NameMatch,
-        /// What they become.
-        to: String,
-        /// The answer bears the name that was asked for, and so do names in its data.
-        auto: bool,
-        /// Rules on the answer.
-        answers: Vec<Answers>,
-    },
-    /// Another type is looked up.
-    Type(u16, u16),
-    /// The answer to matching names has another code: this one instead of that one, or of any.
-    Rcode(NameMatch, Option<u16>, u16),
-    /// Lifetimes of the records of matching names are brought into a range.
-    Ttl(NameMatch, u32, u32),
-}
-
-/// One rule of `rewrite`.
-#[derive(Clone, Debug)]
-pub struct Rewrite {
-    /// True: the rules behind a matching one are tried too.
-    pub proceed: bool,
-    /// What it does.
-    pub action: RewriteAction,
-}
-
 /// Where the search list of `autopath` comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchSource {
@@ -260,62 +209,6 @@ pub struct Autopath {
     pub zones: Vec<Name>,
     /// The search list.
     pub search: SearchSource,
-}
-
-/// One kind of cached answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheSide {
-    /// Most entries.
-    pub capacity: usize,
-    /// Longest lifetime in seconds.
-    pub ttl_max: u32,
-    /// Shortest lifetime in seconds.
-    pub ttl_min: u32,
-    /// Names below these are not kept.
-    pub disabled: Vec<Name>,
-}
-
-/// `prefetch`: entries that are asked for often are renewed before they end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefetch {
-    /// Questions that make an entry popular; 0 turns it off.
-    pub amount: u32,
-    /// Longest gap between two of them.
-    pub gap: Duration,
-    /// Part of the lifetime that is left when it is renewed, in percent.
-    pub percentage: u32,
-}
-
-/// `serve_stale` (RFC 8767).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServeStale {
-    /// How long an entry is of use after its end.
-    pub age_max: Duration,
-    /// True: upstreams are asked first, and the old answer is for the case that they fail.
-    pub verify: bool,
-    /// With `verify`: how long the client waits for them, `None` for as long as they take.
-    pub patience: Option<Duration>,
-    /// Lifetime that a stale answer is given, in seconds.
-    pub ttl: u32,
-}
-
-/// `cache`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cache {
-    /// Names below these are kept.
-    pub zones: Vec<Name>,
-    /// Answers with records.
-    pub success: CacheSide,
-    /// NXDOMAIN and no data.
-    pub denial: CacheSide,
-    /// How long a failure is kept (RFC 9520 wants at least a second), 5 s by default.
-    pub servfail: Duration,
-    /// Renewal ahead of time.
-    pub prefetch: Prefetch,
-    /// Answers past their end.
-    pub serve_stale: Option<ServeStale>,
-    /// Records show the lifetime that they came with.
-    pub keep_ttl: bool,
 }
 
 /// `template`.
