@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         property::what_is_read_back_is_what_was_wanted,
         restart::adopts_what_a_process_left,
         restart::a_second_owner_is_refused,
+        restart::an_owned_table_keeps_no_other_from_being_removed,
         restart::repairs_what_somebody_changed,
         restart::touches_no_other_table,
         restart::the_probe_says_what_works,

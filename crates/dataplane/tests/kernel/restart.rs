@@ -73,6 +73,33 @@ pub(crate) fn a_second_owner_is_refused() {
     });
 }
 
+pub(crate) fn an_owned_table_keeps_no_other_from_being_removed() {
+    isolated("restart::an_owned_table_keeps_no_other_from_being_removed", || {
+        let mut owner = two_services();
+        owner.sync();
+        if !owner.reconciler.is_owner() {
+            skip("this kernel has no owned tables");
+        }
+        // What processes left that are gone: of the same family as the owned table, and of the other.
+        let left = "add table ip sluice-probe; add table ip6 sluice; add table ip6 sluice-probe";
+        let other = "add table ip6 sluice-like";
+        assert!(nft(left) && nft(other));
+        let refused = cleanup().unwrap_err();
+        assert_eq!(refused.errno(), Some(libc::EPERM), "{refused}");
+        let tables = || {
+            let mut lines: Vec<String> =
+                output("nft", &["list", "tables"]).unwrap().lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(tables(), ["table ip sluice", "table ip6 sluice-like"]);
+        owner.assert_in_sync();
+        drop(owner);
+        assert!(cleanup().unwrap(), "what nobody owns any more is removed");
+        assert_eq!(tables(), ["table ip6 sluice-like"]);
+    });
+}
+
 pub(crate) fn repairs_what_somebody_changed() {
     isolated("restart::repairs_what_somebody_changed", || {
         let mut proxy = two_services_of(Proxy::with_facts(dual_stack_facts()));
