@@ -4,7 +4,7 @@
 //! scenario   a file: objects, steps, what every stage must show      judge     one judge for each stage
 //! cluster    wire, nodes, pods, real clients and servers             harness   `cargo test`'s output for an own `main`
 //! oracle     what a real kube-proxy and a real CoreDNS make of generated objects, recorded
-//! peers      a real etcd and kube-apiserver
+//! peers      a real etcd and kube-apiserver            companion   programs beside a test, and their folders
 //! ```
 //!
 //! Any crate's tests may use it: [`cluster::Cluster`] is a network of nodes and pods in a few lines, with
@@ -12,6 +12,7 @@
 //! on a thread of its own that entered it; no thread ever changes its namespace back.
 
 pub mod cluster;
+mod companion;
 pub mod harness;
 pub mod judge;
 pub mod oracle;

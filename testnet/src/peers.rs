@@ -9,16 +9,15 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rcgen::KeyPair;
 use serde_json::json;
+
+use crate::companion::{Folder, end_with_us};
 
 /// How long etcd may take to listen; it takes tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,9 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LIMITS: [&str; 4] = ["--max-txn-ops", "10000", "--max-request-bytes", "33554432"];
 /// Addresses of Services.
 const SERVICES: &str = "10.96.0.0/16";
-
-/// How many folders were made, for their names.
-static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
 /// A program that does not run as it should.
 #[derive(Debug, thiserror::Error)]
@@ -88,18 +84,18 @@ impl Store {
     /// # Errors
     /// When it does not come to listen.
     pub fn start(programs: &Path) -> Result<Self, Error> {
-        let folder = Folder::create().map_err(Error::Prepare)?;
+        let folder = Folder::create("peers").map_err(Error::Prepare)?;
         let [address, peers] = free_ports().map_err(Error::Prepare)?;
         let url = format!("http://{address}");
         let mut command = Command::new(programs.join("etcd"));
-        command.arg("--data-dir").arg(folder.0.join("etcd")).args([
+        command.arg("--data-dir").arg(folder.path().join("etcd")).args([
             "--unsafe-no-fsync",
             "--log-level",
             "error",
         ]);
         command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
         command.args(["--listen-peer-urls", &format!("http://{peers}")]).args(LIMITS);
-        let etcd = Running::start(command, &folder.0.join("etcd.log"))?;
+        let etcd = Running::start(command, &folder.path().join("etcd.log"))?;
         let store = Self { _etcd: etcd, address, programs: programs.to_owned(), folder };
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
@@ -147,8 +143,8 @@ impl Store {
     pub fn serve_with(self, flags: &[&str]) -> Result<ControlPlane, Error> {
         let Self { _etcd, address: etcd, programs, folder } = self;
         let [address, _] = free_ports().map_err(Error::Prepare)?;
-        let kubeconfig = write_access(&folder.0, address)?;
-        let file = |name: &str| folder.0.join(name).display().to_string();
+        let kubeconfig = write_access(folder.path(), address)?;
+        let file = |name: &str| folder.path().join(name).display().to_string();
         let mut command = Command::new(programs.join("kube-apiserver"));
         command.args([
             "--etcd-servers",
@@ -163,7 +159,7 @@ impl Store {
         command.args(["--service-account-signing-key-file", &file("accounts.key")]);
         command.args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"]);
         command.args(["--endpoint-reconciler-type", "none", "--allow-privileged"]).args(flags);
-        let apiserver = Running::start(command, &folder.0.join("apiserver.log"))?;
+        let apiserver = Running::start(command, &folder.path().join("apiserver.log"))?;
         Ok(ControlPlane { _apiserver: apiserver, _etcd, address, kubeconfig, folder })
     }
 }
@@ -174,13 +170,13 @@ impl ControlPlane {
     /// # Errors
     /// When the file cannot be written.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> io::Result<PathBuf> {
-        write_kubeconfig(&self.folder.0.join(name), self.address, token)
+        write_kubeconfig(&self.folder.path().join(name), self.address, token)
     }
 
     /// The end of the API server's log.
     #[must_use]
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(self.folder.0.join("apiserver.log")).unwrap_or_default();
+        let text = fs::read_to_string(self.folder.path().join("apiserver.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
@@ -224,45 +220,15 @@ fn free_ports() -> io::Result<[SocketAddrV4; 2]> {
     Ok(addresses)
 }
 
-/// A folder that goes with the value.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> io::Result<Self> {
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let path = parent.join(format!("sluice-peers-{}-{number}", std::process::id()));
-        fs::create_dir(&path)?;
-        // Tokens and keys lie in it.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A program; killed with the value.
 #[derive(Debug)]
 struct Running(Child);
 
 impl Running {
-    #[allow(unsafe_code, reason = "a hook between fork and exec")]
     fn start(mut command: Command, log: &Path) -> Result<Self, Error> {
         let output = fs::File::create(log).map_err(Error::Prepare)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
-        // SAFETY: the hook makes one system call and touches no memory of the parent's.
-        unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            });
-        }
+        end_with_us(&mut command);
         let program = PathBuf::from(command.get_program());
         command.spawn().map(Self).map_err(|source| Error::Start { program, source })
     }

@@ -9,10 +9,8 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,6 +26,7 @@ use super::node::{Node, Way};
 use super::objects::ObjectSet;
 use super::question::{Destination, Sender};
 use super::site::Site;
+use crate::companion::{Folder, end_with_us};
 
 /// How long a set may take. A start takes about a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,9 +39,6 @@ const SENTINEL: [(&str, &str, &str); 2] = [
     ("10.96.255.254", "10.244.2.250", "10.244.2.251"),
     ("fd00:10:96::ffe", "fd00:10:244:2::ffe", "fd00:10:244:2::fff"),
 ];
-
-/// How many were started, for names of their folders.
-static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Packets that must all go to the one endpoint.
 const CERTAINTY: usize = 12;
@@ -77,7 +73,7 @@ pub struct KubeProxy {
     /// The Node object as it was told last.
     own: Option<Value>,
     generation: u16,
-    folder: PathBuf,
+    folder: Folder,
     process: Pid,
     waiting: Option<JoinHandle<()>>,
 }
@@ -91,10 +87,9 @@ impl KubeProxy {
         let failed = |source| Error::Start { program: program.to_owned(), source };
         let listener = node.namespace().run(|| TcpListener::bind("127.0.0.1:0"))?.map_err(failed)?;
         let api = Api::serve(listener).map_err(failed)?;
-        let started = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("kube-proxy-{}-{started}", std::process::id()));
+        let folder = Folder::create("kube-proxy").map_err(failed)?;
         let address = api.address().map_err(failed)?;
-        let command = command(program, node.site(), &folder, address).map_err(failed)?;
+        let command = command(program, node.site(), folder.path(), address).map_err(failed)?;
         let mut objects = node.site().objects();
         objects[0]["metadata"]["labels"] = json!({});
         api.replace(objects);
@@ -149,7 +144,7 @@ impl KubeProxy {
     }
 
     fn log(&self) -> String {
-        let text = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let text = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
@@ -161,7 +156,6 @@ impl Drop for KubeProxy {
         if let Some(thread) = self.waiting.take() {
             let _ = thread.join();
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -175,7 +169,6 @@ pub fn version(program: &Path) -> io::Result<String> {
 }
 
 fn command(program: &Path, site: &Site, folder: &Path, api: SocketAddr) -> io::Result<Command> {
-    fs::create_dir_all(folder)?;
     let kubeconfig = folder.join("kubeconfig");
     let access = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "api",
@@ -193,15 +186,8 @@ fn command(program: &Path, site: &Site, folder: &Path, api: SocketAddr) -> io::R
 
 /// Starts the program on a thread that stands in the node's namespace and waits for the program's end: with the thread,
 /// and so with our process, the kernel ends the program.
-#[allow(unsafe_code, reason = "a hook between fork and exec")]
 fn spawn(node: &Node, mut command: Command) -> io::Result<(Pid, JoinHandle<()>)> {
-    // SAFETY: the hook makes one system call and touches no memory of the parent's.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        });
-    }
+    end_with_us(&mut command);
     let namespace = node.namespace().as_fd().try_clone_to_owned()?;
     let (sender, receiver) = mpsc::channel();
     let waiting = thread::Builder::new().name("kube-proxy".to_owned()).spawn(move || {

@@ -3,10 +3,8 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,14 +13,12 @@ use super::objects::ObjectSet;
 use super::profile::Profile;
 use super::question::packet;
 use super::upstream::Upstream;
+use crate::companion::{Folder, end_with_us};
 
 /// How long a start may take. It takes a third of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer may take before it is asked for again.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// How many were started, for names of their files.
-static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A CoreDNS that does not run.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +41,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct CoreDns {
     child: Child,
-    folder: PathBuf,
+    folder: Folder,
     address: SocketAddr,
     _api: Api,
 }
@@ -67,7 +63,9 @@ impl CoreDns {
         let probe = packet("synced.default.svc.cluster.local", "A");
         while !ask_udp(started.address, &probe).is_ok_and(|answer| answer[3] & 15 != 2) {
             if Instant::now() > until {
-                return Err(Error::Late(fs::read_to_string(started.folder.join("log")).unwrap_or_default()));
+                return Err(Error::Late(
+                    fs::read_to_string(started.folder.path().join("log")).unwrap_or_default(),
+                ));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -77,15 +75,13 @@ impl CoreDns {
     fn spawn(program: &Path, profile: &Profile, set: &ObjectSet, upstream: &Upstream) -> io::Result<Self> {
         let api = Api::serve(TcpListener::bind("127.0.0.1:0")?)?;
         api.replace(set.objects.iter().cloned());
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("coredns-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder)?;
+        let folder = Folder::create("coredns")?;
         // Free for both protocols a moment ago; nobody here takes ports by number.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let corefile = folder.join("Corefile");
+        let corefile = folder.path().join("Corefile");
         fs::write(&corefile, profile.corefile(address.port(), api.address()?, upstream.address))?;
         let mut command = Command::new(program);
-        let log = fs::File::create(folder.join("log"))?;
+        let log = fs::File::create(folder.path().join("log"))?;
         command.arg("-conf").arg(corefile).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         end_with_us(&mut command);
         Ok(Self { child: command.spawn()?, folder, address, _api: api })
@@ -102,18 +98,6 @@ impl Drop for CoreDns {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-#[allow(unsafe_code, reason = "a hook between fork and exec")]
-fn end_with_us(command: &mut Command) {
-    // SAFETY: the hook makes one system call and touches no memory of the parent's.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        });
     }
 }
 
