@@ -9,8 +9,8 @@ use serde_json::json;
 use services::Protocol;
 
 use crate::namespace::isolated;
-use crate::node::{Answer, NODE, NODE6, PORT, Pod, connect, set_up, set_up_dual_stack};
-use crate::objects::{Proxy, apply, dual_stack_facts};
+use crate::node::{Answer, NODE, NODE6, PORT, Pod, connect, set_up_dual_stack};
+use crate::objects::{Proxy, apply, dual_stack_facts, web};
 
 /// What is counted, without what nobody connected to.
 fn counted() -> BTreeMap<String, u64> {
@@ -71,13 +71,7 @@ pub(crate) fn each_connection_counts_once() {
 
 pub(crate) fn counts_outlive_endpoints_and_processes() {
     isolated("connections::counts_outlive_endpoints_and_processes", || {
-        set_up();
-        let (client, server) = (Pod::new(5), Pod::new(2));
-        server.serve();
-        let mut proxy = Proxy::open();
-        proxy.service("web", "10.96.1.1", 80);
-        proxy.endpoints("web", &["10.244.1.2"]);
-        proxy.sync();
+        let (client, _servers, mut proxy) = web([2]);
         assert_eq!(client.ask("10.96.1.1:80").server(), "10.244.1.2");
         client.connect("10.96.1.1:80").server();
         let expected = [("tcp 10.96.1.1:80", 1), ("udp 10.96.1.1:80", 1)];

@@ -7,6 +7,8 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use serde_json::json;
 use services::{Model, ServiceName};
 
+use crate::node::{Pod, set_up};
+
 /// Model, table and reconciler of one node.
 pub(crate) struct Proxy {
     pub(crate) model: Model,
@@ -77,6 +79,20 @@ impl Proxy {
 
 pub(crate) fn facts() -> NodeFacts {
     NodeFacts::new("worker-1", ["10.96.0.0/16".parse().unwrap()])
+}
+
+/// A node with a client's pod and one for each of these hosts, and a proxy of the Service `web` at 10.96.1.1:80, whose
+/// endpoints they are.
+pub(crate) fn web<const N: usize>(hosts: [u8; N]) -> (Pod, [Pod; N], Proxy) {
+    set_up();
+    let (client, servers) = (Pod::new(5), hosts.map(Pod::new));
+    servers.iter().for_each(Pod::serve);
+    let mut proxy = Proxy::open();
+    proxy.service("web", "10.96.1.1", 80);
+    let addresses: Vec<String> = servers.iter().map(|server| server.address.to_string()).collect();
+    proxy.endpoints("web", &addresses.iter().map(String::as_str).collect::<Vec<_>>());
+    proxy.sync();
+    (client, servers, proxy)
 }
 
 /// Adds or changes a Service by its spec and the load balancer's addresses.

@@ -11,8 +11,7 @@ use serde_json::json;
 use testnet::harness::skip;
 
 use crate::namespace::{isolated, output};
-use crate::node::{Pod, set_up};
-use crate::objects::{Proxy, apply, dual_stack_facts};
+use crate::objects::{Proxy, apply, dual_stack_facts, web};
 
 /// Whether `nft` takes the script. Without one the test cannot run.
 pub(crate) fn nft(script: &str) -> bool {
@@ -206,14 +205,8 @@ pub(crate) fn the_probe_says_what_works() {
 
 pub(crate) fn a_restart_under_load_loses_nothing() {
     isolated("restart::a_restart_under_load_loses_nothing", || {
-        set_up();
-        let (client, server) = (Pod::new(5), Pod::new(2));
-        server.serve();
+        let (client, _servers, mut proxy) = web([2]);
         std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0").unwrap();
-        let mut proxy = Proxy::open();
-        proxy.service("web", "10.96.1.1", 80);
-        proxy.endpoints("web", &["10.244.1.2"]);
-        proxy.sync();
         let time = std::time::Duration::from_secs(3);
         let flood = client.namespace.start(move || crate::node::flood("10.96.1.1:80", time));
         let mut restarts = 0;

@@ -11,20 +11,14 @@ use dataplane::table_elements::elements_of;
 use services::Protocol;
 
 use crate::namespace::isolated;
-use crate::node::{Pod, set_up};
-use crate::objects::Proxy;
+use crate::node::set_up;
+use crate::objects::{Proxy, web};
 
 const SILENCE: Duration = Duration::from_millis(100);
 
 pub(crate) fn a_packet_is_followed_to_its_endpoint() {
     isolated("trace::a_packet_is_followed_to_its_endpoint", || {
-        set_up();
-        let (client, server) = (Pod::new(5), Pod::new(2));
-        server.serve();
-        let mut proxy = Proxy::open();
-        proxy.service("web", "10.96.1.1", 80);
-        proxy.endpoints("web", &["10.244.1.2"]);
-        proxy.sync();
+        let (client, _servers, _proxy) = web([2]);
         let destination: SocketAddr = "10.96.1.1:80".parse().unwrap();
         let socket = client.namespace.run(|| UdpSocket::bind("10.244.1.5:40000").unwrap());
         let source = socket.local_addr().unwrap();

@@ -9,20 +9,13 @@ use services::Protocol;
 
 use crate::namespace::isolated;
 use crate::node::{Answer, NODE, PORT, Pod, connect, serve_at, set_up};
-use crate::objects::{Proxy, facts};
+use crate::objects::{Proxy, facts, web};
 
 const WEB: &str = "10.96.1.1:80";
 
 pub(crate) fn connections_reach_every_endpoint_and_come_back() {
     isolated("traffic::connections_reach_every_endpoint_and_come_back", || {
-        set_up();
-        let (client, first, second) = (Pod::new(5), Pod::new(2), Pod::new(3));
-        first.serve();
-        second.serve();
-        let mut proxy = Proxy::open();
-        proxy.service("web", "10.96.1.1", 80);
-        proxy.endpoints("web", &["10.244.1.2", "10.244.1.3"]);
-        proxy.sync();
+        let (client, _servers, proxy) = web([2, 3]);
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..200 {
             let Answer::From(server, peer) = client.connect(WEB) else { panic!("no answer") };
@@ -157,14 +150,7 @@ pub(crate) fn established_connections_outlive_changes() {
 
 pub(crate) fn no_miss_while_endpoints_come_and_go() {
     isolated("traffic::no_miss_while_endpoints_come_and_go", || {
-        set_up();
-        let (client, first, second) = (Pod::new(5), Pod::new(2), Pod::new(3));
-        first.serve();
-        second.serve();
-        let mut proxy = Proxy::open();
-        proxy.service("web", "10.96.1.1", 80);
-        proxy.endpoints("web", &["10.244.1.2", "10.244.1.3"]);
-        proxy.sync();
+        let (client, _servers, mut proxy) = web([2, 3]);
         // Every miss must show: no limit on refusals.
         std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0").unwrap();
         let flood = client.namespace.start(|| crate::node::flood(WEB, Duration::from_secs(3)));
