@@ -24,24 +24,7 @@ fn manifest(flags: &[&str]) -> Result<String, String> {
     service(&args, &source).map(|service| yaml::document(&service)).map_err(|error| error.to_string())
 }
 
-const LAB: &str = "\
-apiVersion: v1
-kind: Service
-metadata:
-  creationTimestamp: null
-  labels:
-    app: podinfo
-  name: podinfo
-spec:
-  ports:
-  - port: 80
-    protocol: TCP
-    targetPort: 9898
-  selector:
-    app: podinfo
-status:
-  loadBalancer: {}
-";
+const LAB: &str = include_str!("../../wiring/demo/podinfo-clusterip.yaml");
 
 #[test]
 fn the_manifest_of_the_lab() {

@@ -319,21 +319,4 @@ fn answered_by(typed: &Typed) -> anyhow::Result<String> {
 }
 
 /// kubectl's layout of `expose deployment podinfo --port 80 --target-port 9898 --dry-run=client -o yaml`.
-const EXPECTED_MANIFEST: &str = "\
-apiVersion: v1
-kind: Service
-metadata:
-  creationTimestamp: null
-  labels:
-    app: podinfo
-  name: podinfo
-spec:
-  ports:
-  - port: 80
-    protocol: TCP
-    targetPort: 9898
-  selector:
-    app: podinfo
-status:
-  loadBalancer: {}
-";
+const EXPECTED_MANIFEST: &str = include_str!("podinfo-clusterip.yaml");
