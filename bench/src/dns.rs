@@ -2,6 +2,7 @@
 //! memory of the zone. Loopback only; each round asks all servers in turn, so that what else the machine does weighs on
 //! all alike.
 
+mod beyond;
 mod forwarded;
 mod freshness;
 mod generator;
@@ -90,11 +91,12 @@ impl Options {
 }
 
 /// Measures `load`, `latency`, `answer` (without a socket), `memory`, or prints the `objects` of the cluster for another
-/// server; load and latency without a name. `forwarded` and `freshness` have options of their own.
+/// server; load and latency without a name. `forwarded`, `freshness` and `beyond` have options of their own.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let part = arguments.first().filter(|name| !name.starts_with('-')).map(String::as_str);
     let rest = &arguments[usize::from(part.is_some())..];
     match part {
+        Some("beyond") => return beyond::run(rest),
         Some("freshness") => return freshness::run(rest),
         Some("forwarded") => return forwarded::run(rest),
         _ => {}
@@ -110,7 +112,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Some("latency") => serve(cluster, &options, false, true)?,
             None => serve(cluster, &options, true, true)?,
             Some(other) => {
-                bail!("{other}: there are load, latency, answer, memory, objects, forwarded, freshness")
+                bail!(
+                    "{other}: there are load, latency, answer, memory, objects, forwarded, freshness, beyond"
+                )
             }
         }
     }

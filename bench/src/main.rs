@@ -29,7 +29,7 @@ const BENCHES: &[(&str, &str)] = &[
     ("kernel-load", "1,000 to 50,000 services × 5 endpoints into nftables, and one more change; [memory]"),
     (
         "dns",
-        "the DNS server against a bare echo and other servers; [load|latency|answer|memory|objects|forwarded|freshness] [--sizes 100,10000] …",
+        "the DNS server against a bare echo and other servers; [load|latency|answer|memory|objects|forwarded|freshness|beyond] [--sizes 100,10000] …",
     ),
     (
         "connections",

@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use super::names::Cluster;
 
 /// Core of the servers.
-const SERVER_CORE: usize = 0;
+pub(crate) const SERVER_CORE: usize = 0;
 /// Core of the generator.
 pub(crate) const GENERATOR_CORE: usize = 1;
 /// How long another server may take to load its zones.
