@@ -30,7 +30,7 @@ pub use facts::{NodeFacts, Pods};
 pub use frontend::{Frontend, FrontendKey, Kind, Masquerade, Target};
 pub use judge::{Outcome, Packet};
 pub use selection::Standing;
-pub(crate) use text::{attributes, fact_lines, line, targets};
+pub(crate) use text::{answered, attributes, fact_lines, line, targets};
 
 /// The parts of a table that an update touched. A plane looks up what they are now; touched is not always changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,7 +173,14 @@ impl ForwardingTable {
                 for vip in &demand.vips {
                     let Some(number) = vip.port(port) else { continue };
                     let key = FrontendKey::new(port.protocol, vip.address, number);
-                    self.claim(key, frontend(name, service, port, vip, &selected), touched);
+                    let frontend = if self.facts.answered.contains(&key) {
+                        let elsewhere = selection::elsewhere(&self.facts, port, state, demand.ipv4);
+                        // A memory of its own would be shared with lists that have this node in them.
+                        Frontend { affinity: None, ..frontend(name, service, port, vip, &elsewhere) }
+                    } else {
+                        frontend(name, service, port, vip, &selected)
+                    };
+                    self.claim(key, frontend, touched);
                 }
             }
         }

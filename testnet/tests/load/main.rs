@@ -5,6 +5,7 @@
 
 mod agent;
 mod clients;
+mod dns;
 mod lab;
 mod objects;
 
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
     if let Some(node) = std::env::var_os(agent::NODE) {
         return agent::run(&node.to_string_lossy());
     }
+    if let Some(node) = std::env::var_os(dns::NODE) {
+        return dns::run(&node.to_string_lossy());
+    }
     let trials: [Test; 4] = [
         ("rolling_restart", rolling_restart),
         ("scale_up_and_down", scale_up_and_down),
@@ -47,7 +51,13 @@ fn main() -> ExitCode {
             }
         })
     };
-    harness::run_in_namespaces(trials.into_iter().map(trial).collect())
+    let mut trials: Vec<Trial> = trials.into_iter().map(trial).collect();
+    trials.extend(testnet::trials![
+        dns::servers_killed,
+        dns::the_only_server_killed,
+        dns::connections_stay_where_they_are
+    ]);
+    harness::run_in_namespaces(trials)
 }
 
 /// The longest hole of each attempt, up to the first that is short enough.

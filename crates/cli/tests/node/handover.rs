@@ -19,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWERS: &str = "all names of the cluster are known";
 
 /// Asks one query of a server.
-type Ask = fn(SocketAddr) -> Result<Vec<u8>, String>;
+pub(crate) type Ask = fn(SocketAddr) -> Result<Vec<u8>, String>;
 
 /// Clients that ask one query after the other, each from a port of its own.
-struct Clients {
+pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU32>,
     threads: Vec<JoinHandle<Vec<String>>>,
@@ -30,7 +30,7 @@ struct Clients {
 
 impl Clients {
     /// Starts some, in the namespace of this thread.
-    fn start(server: SocketAddr, over: &[Ask]) -> Self {
+    pub(crate) fn start(server: SocketAddr, over: &[Ask]) -> Self {
         let (stop, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let client = |ask: Ask| {
             let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
@@ -52,13 +52,13 @@ impl Clients {
     }
 
     /// Waits until so many more were asked.
-    fn go_on(&self, number: u32) {
+    pub(crate) fn go_on(&self, number: u32) {
         let before = self.asked.load(Ordering::Relaxed);
         eventually("the clients go on", || self.asked.load(Ordering::Relaxed) - before >= number);
     }
 
     /// Ends them; no more of their queries may have been lost.
-    fn have_lost_at_most(self, allowed: usize) {
+    pub(crate) fn have_lost_at_most(self, allowed: usize) {
         self.stop.store(true, Ordering::Relaxed);
         let lost: Vec<_> = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         let (asked, first) = (self.asked.load(Ordering::Relaxed), &lost[..lost.len().min(9)]);
@@ -66,7 +66,7 @@ impl Clients {
     }
 }
 
-fn over_udp(server: SocketAddr) -> Result<Vec<u8>, String> {
+pub(crate) fn over_udp(server: SocketAddr) -> Result<Vec<u8>, String> {
     let ask = || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -81,7 +81,7 @@ fn over_udp(server: SocketAddr) -> Result<Vec<u8>, String> {
 }
 
 /// A connection that a closing listener had not accepted is broken off, and made again, as every resolver does.
-fn over_tcp(server: SocketAddr) -> Result<Vec<u8>, String> {
+pub(crate) fn over_tcp(server: SocketAddr) -> Result<Vec<u8>, String> {
     let ask = || {
         let mut stream = TcpStream::connect(server)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -97,7 +97,7 @@ fn over_tcp(server: SocketAddr) -> Result<Vec<u8>, String> {
 }
 
 /// A program that answers.
-fn start(node: &Node, words: &[&str]) -> Program {
+pub(crate) fn start(node: &Node, words: &[&str]) -> Program {
     let program = Program::start(node, words);
     eventually("it answers", || program.log().contains(ANSWERS));
     program
@@ -156,6 +156,6 @@ pub(crate) fn a_killed_program_loses_only_what_it_had_received() {
     });
 }
 
-fn server(address: &str) -> SocketAddr {
+pub(crate) fn server(address: &str) -> SocketAddr {
     format!("{address}:53").parse().unwrap()
 }

@@ -14,6 +14,7 @@
 mod cluster;
 mod deployed;
 mod dns;
+mod fallback;
 mod handover;
 mod program;
 mod proxy;
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
         handover::a_program_takes_over_without_a_lost_query,
         handover::a_killed_program_loses_only_what_it_had_received,
         handover::an_agent_takes_over_without_a_lost_query,
+        fallback::a_killed_agents_queries_go_to_another_node,
+        fallback::a_stopped_agents_queries_go_to_another_node,
         deployed::the_agent_may_do_what_it_does,
         deployed::the_proxy_may_do_what_it_does,
         deployed::dns_may_do_what_it_does_as_coredns,

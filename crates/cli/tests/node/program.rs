@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,21 +25,26 @@ pub(crate) struct Said {
 }
 
 /// `sluice` with these words, as who may do everything.
-fn command(node: &Node, words: &[&str]) -> Command {
+fn command(kubeconfig: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-    command.args(words).env("KUBECONFIG", &node.cluster.kubeconfig).env_remove("SLUICE_LOG");
+    command.args(words).env("KUBECONFIG", kubeconfig).env_remove("SLUICE_LOG");
     command
 }
 
 /// Runs a program that ends by itself.
 pub(crate) fn run(node: &Node, words: &[&str]) -> Run {
-    crate::cluster::run(command(node, words), "")
+    crate::cluster::run(command(&node.cluster.kubeconfig, words), "")
 }
 
 impl Program {
     /// Starts `sluice` with these words.
     pub(crate) fn start(node: &Node, words: &[&str]) -> Self {
-        Self::spawn(command(node, words))
+        Self::start_with(&node.cluster.kubeconfig, words)
+    }
+
+    /// The same from a namespace that the API is not in.
+    pub(crate) fn start_with(kubeconfig: &Path, words: &[&str]) -> Self {
+        Self::spawn(command(kubeconfig, words))
     }
 
     /// Starts a command.

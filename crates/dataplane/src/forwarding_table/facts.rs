@@ -61,7 +61,8 @@ pub struct NodeFacts {
     pub masquerade_all: bool,
     /// The subnets that service addresses come from. What still goes there after translation is dropped.
     pub service_cidrs: BTreeSet<IpNet>,
-    /// Service addresses and ports that a server on this node answers itself, without translation: DNS.
+    /// Service addresses and ports that a server on this node answers itself, without translation: DNS. Their endpoints
+    /// on other nodes are for when it does not.
     pub answered: BTreeSet<FrontendKey>,
 }
 
@@ -95,8 +96,8 @@ impl NodeFacts {
         self
     }
 
-    /// The same node with its DNS server answering on `address`, port 53, UDP and TCP. Say this while the server
-    /// runs; without it, queries are forwarded to the endpoints of that Service like any other traffic.
+    /// The same node with its DNS server answering on `address`, port 53, UDP and TCP. While that has no socket there,
+    /// queries are forwarded to the endpoints of that Service that are no addresses of this node.
     #[must_use]
     pub fn answering_dns(mut self, address: IpAddr) -> Self {
         let keys =
@@ -126,6 +127,7 @@ impl NodeFacts {
             && self.zone == other.zone
             && self.addresses == other.addresses
             && self.node_port_addresses == other.node_port_addresses
+            && self.answered == other.answered
     }
 
     /// True for an endpoint on this node; one of an unknown node may be.

@@ -101,9 +101,20 @@ type HintKind = (Standing, fn(&Candidate) -> Hint);
 type Candidates = BTreeMap<SocketAddr, Candidate>;
 
 pub(super) fn select(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Selected {
-    let candidates = candidates(facts, port, state, ipv4);
-    let cluster = takers(&candidates, TrafficPolicy::Cluster);
-    let local = takers(&candidates, TrafficPolicy::Local);
+    among(&candidates(facts, port, state, ipv4))
+}
+
+/// The same for what this node answers itself: nobody is asked for an endpoint but when its own server does not answer, so
+/// that one, at an address of the node, is none of them.
+pub(super) fn elsewhere(facts: &NodeFacts, port: &ServicePort, state: &ServiceState, ipv4: bool) -> Selected {
+    let mut candidates = candidates(facts, port, state, ipv4);
+    candidates.retain(|endpoint, _| !facts.addresses.contains(&endpoint.ip()));
+    among(&candidates)
+}
+
+fn among(candidates: &Candidates) -> Selected {
+    let cluster = takers(candidates, TrafficPolicy::Cluster);
+    let local = takers(candidates, TrafficPolicy::Local);
     let mut here: Vec<IpAddr> = cluster
         .iter()
         .chain(&local)

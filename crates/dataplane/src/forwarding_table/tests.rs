@@ -205,6 +205,33 @@ fn changed_facts_touch_only_the_facts() {
     assert!(changes.facts && changes.frontends.is_empty());
 }
 
+#[test]
+fn what_the_node_answers_itself_falls_back_to_other_nodes() {
+    let (vip, own) = ("10.96.0.10".parse().unwrap(), ["172.18.0.2".parse().unwrap()]);
+    let asked = FrontendKey::new(Protocol::Tcp, vip, 53);
+    let ports = json!({"ports": [{"port": 53, "protocol": "TCP"}], "sessionAffinity": "ClientIP"});
+    let mut model = Model::new();
+    model.apply_service(&service("dns", "10.96.0.10", ports)).unwrap();
+    let two = [("172.18.0.2", "worker-1", "ready"), ("172.18.0.3", "worker-2", "ready")];
+    let build = |model: &Model, facts| ForwardingTable::build(facts, &model.snapshot());
+    for (rows, expected) in [(&two[..], &["172.18.0.3:9898"][..]), (&two[..1], &[])] {
+        model.apply_slice(&slice("dns-1", "dns", rows)).unwrap();
+        let mut table = build(&model, facts().with_addresses(&own));
+        assert_eq!(table.frontend(&asked).unwrap().endpoints().count(), rows.len());
+        let answering = facts().with_addresses(&own).answering_dns(vip);
+        let changes = table.set_facts(answering.clone(), &model.snapshot());
+        assert!(changes.frontends.contains(&asked));
+        let frontend = table.frontend(&asked).unwrap();
+        let endpoints: Vec<_> = frontend.endpoints().map(|endpoint| endpoint.to_string()).collect();
+        assert_eq!(
+            (endpoints, frontend.affinity),
+            (expected.iter().map(ToString::to_string).collect(), None)
+        );
+        assert_eq!(table.lines(), build(&model, answering).lines());
+        assert!(!table.is_hairpin(own[0]));
+    }
+}
+
 /// One event: a Service (of four, over three addresses, so that they collide) or a slice comes or goes, or the node
 /// changes.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 //! tcp 10.96.132.79:80 default/podinfo => 10.244.1.16:9898, 10.244.2.15:9898
 //! tcp 172.18.0.2:30080 default/podinfo node-port => 10.244.1.16:9898; outside => drop (no endpoint on this node)
 //! tcp 192.0.2.7:80 default/podinfo load-balancer sources=192.0.2.0/24 affinity=600s => 10.244.1.16:9898
-//! udp 10.96.0.10:53 kube-system/kube-dns:dns => local
+//! udp 10.96.0.10:53 kube-system/kube-dns:dns => local; otherwise => 172.18.0.3:53
 //! tcp 10.96.200.7:80 default/empty => reject (no endpoints)
 //! hairpin 10.244.1.16
 //! service-cidr 10.96.0.0/16
@@ -80,6 +80,15 @@ pub(crate) fn targets(target: &impl fmt::Display, outside: Option<&impl fmt::Dis
     }
 }
 
+/// The line of what this node answers itself; `otherwise` is what its Service's would be, if there is one, and holds while
+/// the node's server does not answer.
+pub(crate) fn answered(key: &FrontendKey, otherwise: Option<String>) -> String {
+    match otherwise {
+        Some(otherwise) => otherwise.replacen(" => ", " => local; otherwise => ", 1),
+        None => line(key, "", &"local"),
+    }
+}
+
 fn frontend_line(key: &FrontendKey, frontend: &Frontend) -> String {
     let attributes = attributes(frontend.kind, &frontend.sources, frontend.affinity);
     line(key, &(frontend.owner() + &attributes), &targets(&frontend.target, frontend.outside.as_ref()))
@@ -105,11 +114,8 @@ impl ForwardingTable {
     /// The line of one address and port, as among [`ForwardingTable::lines`].
     #[must_use]
     pub fn line_of(&self, key: &FrontendKey) -> Option<String> {
-        let frontend = self.frontend(key);
-        if self.facts.answered.contains(key) {
-            return Some(line(key, &frontend.map(Frontend::owner).unwrap_or_default(), &"local"));
-        }
-        frontend.map(|frontend| frontend_line(key, frontend))
+        let frontend = self.frontend(key).map(|frontend| frontend_line(key, frontend));
+        if self.facts.answered.contains(key) { Some(answered(key, frontend)) } else { frontend }
     }
 
     /// The table's lines, sorted: frontends by address, port and protocol, then hairpins, then facts.

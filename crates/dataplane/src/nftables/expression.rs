@@ -96,6 +96,8 @@ pub(crate) enum Expression {
     InputInterface(Register),
     /// Loads what kind of address the packet's source is to this host, see [`LOCAL_ADDRESS`].
     SourceKind(Register),
+    /// The same of its destination.
+    DestinationKind(Register),
     /// Loads the connection's state as a bit.
     ConnectionState(Register),
     /// Loads the connection's status bits.
@@ -106,10 +108,13 @@ pub(crate) enum Expression {
     OriginalPort(Register),
     /// Loads 1 when the packet's socket is bound to any address, 0 when to one; breaks when there is none.
     SocketWildcard(Register),
+    /// Loads 1 when the packet's socket is transparent; unlike [`Expression::SocketWildcard`] it also knows the sockets of
+    /// handshakes and of connections that were closed.
+    SocketTransparent(Register),
     /// Loads a random number below the modulus.
     Random(Register, u32),
-    /// Keeps the bits of the mask, in host order.
-    Mask(Register, u32),
+    /// Keeps the bits of the mask, which is as long as the value.
+    Mask(Register, Vec<u8>),
     /// Breaks unless the value is equal.
     Equal(Register, Vec<u8>),
     /// Breaks when the value is equal.
@@ -120,6 +125,8 @@ pub(crate) enum Expression {
     NotInSet(Register, &'static str),
     /// Adds the key to a dynamic set, or starts its timeout (in seconds) anew; breaks when the set is full.
     Remember(Register, String, u64),
+    /// Takes the key out of a dynamic set.
+    Forget(Register, &'static str),
     /// Breaks unless the key is in a set that is not one of the fixed ones.
     InNamedSet(Register, String),
     /// Loads a map's value, breaks when the key is not in it.
@@ -152,12 +159,12 @@ impl Expression {
         match self {
             Self::Payload { .. } => "payload",
             Self::TransportProtocol(_) | Self::InputInterface(_) => "meta",
-            Self::SourceKind(_) => "fib",
+            Self::SourceKind(_) | Self::DestinationKind(_) => "fib",
             Self::ConnectionState(_)
             | Self::ConnectionStatus(_)
             | Self::OriginalDestination(..)
             | Self::OriginalPort(_) => "ct",
-            Self::SocketWildcard(_) => "socket",
+            Self::SocketWildcard(_) | Self::SocketTransparent(_) => "socket",
             Self::Random(..) => "numgen",
             Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::NotEqual(..) => "cmp",
@@ -166,7 +173,7 @@ impl Expression {
             | Self::InNamedSet(..)
             | Self::Map(..)
             | Self::VerdictMap(..) => "lookup",
-            Self::Remember(..) => "dynset",
+            Self::Remember(..) | Self::Forget(..) => "dynset",
             Self::Dnat(..) => "nat",
             Self::Masquerade => "masq",
             Self::Reject(_) => "reject",
@@ -188,21 +195,23 @@ impl Expression {
             // NFTA_META_DREG, _KEY (NFT_META_L4PROTO, NFT_META_IIFNAME)
             Self::TransportProtocol(into) => numbers(data, &[(1, into.number()), (2, 16)]),
             Self::InputInterface(into) => numbers(data, &[(1, into.number()), (2, 6)]),
-            // NFTA_FIB_DREG, _RESULT (NFT_FIB_RESULT_ADDRTYPE), _FLAGS (NFTA_FIB_F_SADDR)
+            // NFTA_FIB_DREG, _RESULT (NFT_FIB_RESULT_ADDRTYPE), _FLAGS (NFTA_FIB_F_SADDR, NFTA_FIB_F_DADDR)
             Self::SourceKind(into) => numbers(data, &[(1, into.number()), (2, 3), (3, 1)]),
+            Self::DestinationKind(into) => numbers(data, &[(1, into.number()), (2, 3), (3, 2)]),
             // NFTA_CT_DREG, _KEY (NFT_CT_STATE, NFT_CT_STATUS)
             Self::ConnectionState(into) => numbers(data, &[(1, into.number()), (2, 0)]),
             Self::ConnectionStatus(into) => numbers(data, &[(1, into.number()), (2, 2)]),
             Self::OriginalDestination(into, key) => write_original(data, *into, *key),
             // NFT_CT_PROTO_DST
             Self::OriginalPort(into) => write_original(data, *into, 12),
-            // NFTA_SOCKET_KEY (NFT_SOCKET_WILDCARD), _DREG, _LEVEL
+            // NFTA_SOCKET_KEY (NFT_SOCKET_WILDCARD, NFT_SOCKET_TRANSPARENT), _DREG, _LEVEL
             Self::SocketWildcard(into) => numbers(data, &[(1, 2), (2, into.number()), (3, 0)]),
+            Self::SocketTransparent(into) => numbers(data, &[(1, 0), (2, into.number()), (3, 0)]),
             // NFTA_NG_DREG, _MODULUS, _TYPE (NFT_NG_RANDOM), _OFFSET
             Self::Random(into, modulus) => {
                 numbers(data, &[(1, into.number()), (2, *modulus), (3, 1), (4, 0)])
             }
-            Self::Mask(register, mask) => write_mask(data, *register, *mask),
+            Self::Mask(register, mask) => write_mask(data, *register, mask),
             Self::Equal(register, value) => write_comparison(data, *register, 0, value),
             Self::NotEqual(register, value) => write_comparison(data, *register, 1, value),
             Self::InSet(..)
@@ -211,6 +220,11 @@ impl Expression {
             | Self::Map(..)
             | Self::VerdictMap(..) => self.write_lookup(data),
             Self::Remember(key, set, seconds) => write_update(data, *key, set, *seconds),
+            // NFTA_DYNSET_SET_NAME, _OP (NFT_DYNSET_OP_DELETE), _SREG_KEY
+            Self::Forget(key, set) => {
+                data.text(1, set);
+                numbers(data, &[(3, 2), (4, key.number())]);
+            }
             // NFTA_NAT_TYPE (NFT_NAT_DNAT), _FAMILY, _REG_ADDR_MIN, _REG_PROTO_MIN
             Self::Dnat(family, address, port) => {
                 numbers(data, &[(1, 1), (2, *family), (3, address.number()), (5, port.number())]);
@@ -267,10 +281,11 @@ fn numbers(data: &mut Writer, attributes: &[(u16, u32)]) {
 }
 
 /// `NFTA_BITWISE_SREG`, `_DREG`, `_LEN`, `_MASK`, `_XOR`.
-fn write_mask(data: &mut Writer, register: Register, mask: u32) {
-    numbers(data, &[(1, register.number()), (2, register.number()), (3, 4)]);
-    data.nested(4, |value| value.attribute(NFTA_DATA_VALUE, &mask.to_ne_bytes()));
-    data.nested(5, |value| value.attribute(NFTA_DATA_VALUE, &[0; 4]));
+fn write_mask(data: &mut Writer, register: Register, mask: &[u8]) {
+    let length = u32::try_from(mask.len()).unwrap_or_default();
+    numbers(data, &[(1, register.number()), (2, register.number()), (3, length)]);
+    data.nested(4, |value| value.attribute(NFTA_DATA_VALUE, mask));
+    data.nested(5, |value| value.attribute(NFTA_DATA_VALUE, &vec![0; mask.len()]));
 }
 
 /// `NFTA_CMP_SREG`, `_OP`, `_DATA`.

@@ -50,7 +50,7 @@ const UDATA_COMMENT: u8 = 0;
 const COMMENT_LIMIT: usize = 253;
 
 /// Version of the table's layout: chains, rules and sets. A table of another version is replaced as a whole.
-const LAYOUT_VERSION: u32 = 5;
+const LAYOUT_VERSION: u32 = 6;
 
 /// Where a table is and how it is kept.
 #[derive(Clone, Copy, Debug)]

@@ -91,7 +91,7 @@ pub fn probe() -> Result<Capabilities, Error> {
             "untracked DNS, socket lookup (kernel 5.14)",
             "queries are translated like other traffic",
             &plain,
-            &["untrack", "raw-prerouting", "raw-output"],
+            &["untrack", "untrack-tcp", "to-another-node", "raw-prerouting", "raw-output"],
         ),
         feature(
             "drop of stray packets",

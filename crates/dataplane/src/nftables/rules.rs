@@ -1,7 +1,8 @@
 //! What our chains do: one function for each question that a packet is asked.
 //!
 //! ```text
-//! raw       prerouting, output   does this node answer it itself?  (untracked)
+//! raw       prerouting, output   does this node answer it itself?  → untrack | untrack-tcp
+//!           untrack…             does its server listen?           (untracked) | to-another-node
 //! dstnat    prerouting, output   which service port is it for?     → n<k> | sticky-… | external | refuse | drop
 //!           external             who asks, and may he?             → n<k> | o<k> | sticky-… | refuse | drop
 //!           sticky-…             has the client been here before?  → endpoint-…
@@ -43,6 +44,10 @@ pub(super) const REJECT: &str = "reject-late";
 pub(super) const EXTERNAL: &str = "external";
 /// The chain for what this node answers itself.
 const UNTRACK: &str = "untrack";
+/// The same for TCP.
+const UNTRACK_TCP: &str = "untrack-tcp";
+/// The chain for connections to what this node answers itself and does not.
+const ANOTHER_NODE: &str = "to-another-node";
 /// The chain for connections that were translated.
 const TRANSLATED: &str = "translated";
 
@@ -71,6 +76,8 @@ pub(super) fn fixed_chains(family: &Family, circumstances: &Circumstances) -> Ve
     chains.extend(translated::chains(family, circumstances));
     chains.extend([
         plain(UNTRACK, answered::untrack()),
+        plain(UNTRACK_TCP, answered::untrack_tcp(family)),
+        plain(ANOTHER_NODE, answered::to_another_node(family)),
         balance_chain(family, List::All, 1),
         balance_chain(family, List::Outside, 1),
         services::external(family, circumstances),
@@ -90,12 +97,11 @@ pub(super) fn fixed_chains(family: &Family, circumstances: &Circumstances) -> Ve
 
 /// What still goes to a service address after translation must not leave: unallocated addresses, and packets that
 /// connection tracking calls invalid and that therefore were not translated (a late RST or FIN). What this node
-/// answers itself is let pass before, on its way out.
+/// answers itself is let pass before, on its way out. What stays on this node may: its own processes ask from the service
+/// address that they ask, and hear by ICMP that nobody listens there.
 fn stray_drop(family: &Family) -> Rule {
-    let drop = vec![
-        load::destination(family, PROTOCOL),
-        Expression::InSet(PROTOCOL, SERVICE_CIDRS),
-        Expression::Verdict(Verdict::Drop),
-    ];
+    let mut drop = vec![load::destination(family, PROTOCOL), Expression::InSet(PROTOCOL, SERVICE_CIDRS)];
+    drop.extend(services::to_elsewhere());
+    drop.push(Expression::Verdict(Verdict::Drop));
     Rule::new("no service took it", drop)
 }

@@ -39,6 +39,8 @@ pub(crate) const PODS: &str = "pods";
 pub(crate) const HAIRPINS: &str = "hairpins";
 /// Service ports that this node answers itself.
 pub(crate) const ANSWERED: &str = "answered";
+/// Clients' ends of TCP connections that this node would answer itself, and that went to another node because nobody listened.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
 
 const NFTA_SET_TABLE: u16 = 1;
 const NFTA_SET_NAME: u16 = 2;
@@ -82,6 +84,7 @@ const EXPRESSION_CONCATENATION: u32 = 13;
 const EXPRESSION_SYMBOLIC_RANDOM: u32 = 23;
 const TRANSPORT_HEADER: u32 = 11;
 const META_L4PROTO: u32 = 16;
+const SOURCE_PORT_FIELD: u32 = 1;
 const DESTINATION_PORT_FIELD: u32 = 2;
 
 /// A part of a key or value.
@@ -91,6 +94,7 @@ enum Part {
     Source,
     Destination,
     Port,
+    SourcePort,
     Number,
 }
 
@@ -110,6 +114,8 @@ pub(crate) struct Set {
     key: &'static [Part],
     value: Value,
     interval: bool,
+    /// Rules add to it, for a time.
+    dynamic: bool,
     /// Each element counts the packets that a lookup finds it for.
     counts: bool,
 }
@@ -120,7 +126,7 @@ const SOURCE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port, Par
 const ENDPOINT: Value = Value::Parts(&[Part::Destination, Part::Port]);
 
 const fn set(name: &'static str, key: &'static [Part]) -> Set {
-    Set { name, key, value: Value::Nothing, interval: false, counts: false }
+    Set { name, key, value: Value::Nothing, interval: false, dynamic: false, counts: false }
 }
 
 const fn intervals(name: &'static str, key: &'static [Part]) -> Set {
@@ -129,6 +135,10 @@ const fn intervals(name: &'static str, key: &'static [Part]) -> Set {
 
 const fn map(name: &'static str, key: &'static [Part], value: Value) -> Set {
     Set { value, ..set(name, key) }
+}
+
+const fn dynamic(name: &'static str, key: &'static [Part]) -> Set {
+    Set { dynamic: true, ..set(name, key) }
 }
 
 const fn counting(map: Set) -> Set {
@@ -151,6 +161,7 @@ pub(crate) const SETS: &[Set] = &[
     intervals(PODS, &[Part::Source]),
     set(HAIRPINS, &[Part::Source, Part::Destination]),
     set(ANSWERED, SERVICE_KEY),
+    dynamic(ELSEWHERE, &[Part::Source, Part::SourcePort]),
     set(REFUSED, SERVICE_KEY),
 ];
 
@@ -183,6 +194,9 @@ impl Set {
         if self.is_ranges() {
             writer.nested(NFTA_SET_DESC, |description| self.write_fields(family, description));
         }
+        if self.dynamic {
+            write_most(writer);
+        }
         if self.counts {
             writer.nested(NFTA_SET_EXPR, |expression| write_counter(expression, None));
         }
@@ -192,7 +206,8 @@ impl Set {
     fn flags(&self) -> u32 {
         let map = if self.value == Value::Nothing { 0 } else { NFT_SET_MAP };
         let concatenation = if self.is_ranges() { NFT_SET_CONCAT } else { 0 };
-        map | concatenation | if self.interval { NFT_SET_INTERVAL } else { 0 }
+        let dynamic = if self.dynamic { NFT_SET_TIMEOUT | NFT_SET_EVAL } else { 0 };
+        map | concatenation | dynamic | if self.interval { NFT_SET_INTERVAL } else { 0 }
     }
 
     /// Several parts of which one is an interval (kernel 5.6): elements have a last key as well.
@@ -240,7 +255,7 @@ impl Layout {
             writer.u32(NFTA_SET_KEY_TYPE, clients.key_type(self.family));
             writer.u32(NFTA_SET_KEY_LEN, self.family.address_length);
             writer.u32(NFTA_SET_ID, id);
-            writer.nested(NFTA_SET_DESC, |description| description.u32(NFTA_SET_DESC_SIZE, MOST_CLIENTS));
+            write_most(writer);
             writer.attribute(NFTA_SET_USERDATA, &clients.notes(self.family));
         });
     }
@@ -253,13 +268,17 @@ impl Layout {
     }
 }
 
+fn write_most(writer: &mut Writer) {
+    writer.nested(NFTA_SET_DESC, |description| description.u32(NFTA_SET_DESC_SIZE, MOST_CLIENTS));
+}
+
 fn type_id(parts: &[Part], family: &Family) -> u32 {
     parts.iter().fold(0, |id, part| {
         id << 6
             | match part {
                 Part::Protocol => TYPE_PROTOCOL,
                 Part::Source | Part::Destination => family.address_type,
-                Part::Port => TYPE_PORT,
+                Part::Port | Part::SourcePort => TYPE_PORT,
                 Part::Number => TYPE_INTEGER,
             }
     })
@@ -271,7 +290,7 @@ impl Part {
         match self {
             Self::Source | Self::Destination => family.address_length,
             Self::Protocol => 1,
-            Self::Port => 2,
+            Self::Port | Self::SourcePort => 2,
             Self::Number => 4,
         }
     }
@@ -299,6 +318,7 @@ fn typeof_part(part: Part, family: &Family) -> Vec<u8> {
         Part::Source => (EXPRESSION_PAYLOAD, &[(0, family.header), (1, family.source_field)]),
         Part::Destination => (EXPRESSION_PAYLOAD, &[(0, family.header), (1, family.destination_field)]),
         Part::Port => (EXPRESSION_PAYLOAD, &[(0, TRANSPORT_HEADER), (1, DESTINATION_PORT_FIELD)]),
+        Part::SourcePort => (EXPRESSION_PAYLOAD, &[(0, TRANSPORT_HEADER), (1, SOURCE_PORT_FIELD)]),
         // type random, modulus 1, offset 0
         Part::Number => (EXPRESSION_SYMBOLIC_RANDOM, &[(0, 1), (1, 1), (2, 0)]),
     };

@@ -2,8 +2,9 @@
 //!
 //! They are compared as trees of attributes, without the set ids in lookups and element lists: nft gives both a set's name and its id
 //! within the transaction, and the kernel looks at the name first. Left out are what nft 1.0.6 cannot be told although it prints it (a
-//! key with the original port), the rule of the source ranges, to which it adds a change of byte order of one byte, and the translation to
-//! one endpoint, to which it adds a flag that the kernel sets anyway.
+//! key with the original port), the rule of the source ranges, to which it adds a change of byte order of one byte, the translation to
+//! one endpoint, to which it adds a flag that the kernel sets anyway, and rules of TCP flags, to which it adds the operation that
+//! is meant without one.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -90,7 +91,7 @@ fn ours(family: &'static Family) -> Messages {
     titled.collect()
 }
 
-const SET_ORDER: [&str; 12] = [
+const SET_ORDER: [&str; 13] = [
     "services",
     "inside",
     "outside",
@@ -103,6 +104,7 @@ const SET_ORDER: [&str; 12] = [
     "pods",
     "hairpins",
     "answered",
+    "elsewhere",
 ];
 
 fn elements(layout: &Layout, batch: &mut Batch) {
@@ -133,7 +135,7 @@ fn sticky(layout: &Layout, batch: &mut Batch) {
         ["fd00:244::2", "fd00:244::3", "fd00:244::4"]
     };
     let endpoints = hosts.map(|host| SocketAddr::new(host.parse().unwrap(), 9898));
-    layout.new_clients(batch, &of_chain.group.set(endpoints[0]), 13);
+    layout.new_clients(batch, &of_chain.group.set(endpoints[0]), 14);
     let chain = endpoint_chain(layout.family, &of_chain.group, endpoints[0], Protocol::Tcp, 10_800);
     for chain in [chain, sticky_chain(layout.family, &of_chain, &endpoints)] {
         layout.new_chain(batch, &chain);

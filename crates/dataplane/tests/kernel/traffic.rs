@@ -8,7 +8,7 @@ use dataplane::forwarding_table::{ForwardingTable, Packet};
 use services::Protocol;
 
 use crate::namespace::isolated;
-use crate::node::{Answer, NODE, PORT, Pod, connect, serve_at, set_up};
+use crate::node::{Answer, NODE, PORT, Pod, ask, connect, serve_at, set_up};
 use crate::objects::{Proxy, facts, web};
 
 const WEB: &str = "10.96.1.1:80";
@@ -115,7 +115,7 @@ pub(crate) fn dns_is_answered_here_untracked_or_forwarded() {
         let server = serve_at(dns.parse().unwrap());
         assert_eq!(client.ask(dns), Answer::From("10.96.0.10".into(), "10.244.1.5".into()));
         assert_eq!(client.connect(dns), Answer::From("10.96.0.10".into(), "10.244.1.5".into()));
-        crate::node::ask(dns.parse().unwrap()).server();
+        ask(dns.parse().unwrap()).server();
         connect(dns.parse().unwrap()).server();
         let tracked = crate::namespace::output("conntrack", &["-L", "-d", "10.96.0.10"]).unwrap_or_default();
         assert!(!tracked.contains("src=10.96.0.10 dst=10.244.1.5"), "{tracked}");
@@ -123,6 +123,24 @@ pub(crate) fn dns_is_answered_here_untracked_or_forwarded() {
 
         drop(server);
         assert_eq!(client.ask(dns).server(), "10.244.1.3", "the server has died: to the endpoint");
+        assert_eq!(client.connect(dns).server(), "10.244.1.3", "and over TCP");
+        let server = serve_at(dns.parse().unwrap());
+        for answer in [client.ask(dns), client.connect(dns)] {
+            assert_eq!(answer.server(), "10.96.0.10", "it is back");
+        }
+        drop(server);
+        assert_eq!(ask(dns.parse().unwrap()), Answer::Refused, "the node's own processes hear it at once");
+        crate::namespace::ip("addr del 10.96.0.10/32 dev lo");
+        let from_node = ask(dns.parse().unwrap());
+        assert_eq!(from_node.server(), "10.244.1.3", "its address has gone too: to the endpoint");
+        assert_eq!(connect(dns.parse().unwrap()).server(), "10.244.1.3");
+
+        // Another program takes the port on all addresses.
+        crate::namespace::ip("addr add 10.96.0.10/32 dev lo scope host");
+        let stranger = serve_at("0.0.0.0:53".parse().unwrap());
+        assert_eq!(client.ask(dns).server(), "10.244.1.3");
+        assert_eq!(client.connect(dns).server(), "10.244.1.3");
+        drop(stranger);
         let changes = proxy.table.set_facts(facts(), &proxy.model.snapshot());
         proxy.reconciler.sync(&proxy.table, &changes).unwrap();
         proxy.assert_in_sync();

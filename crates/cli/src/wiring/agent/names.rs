@@ -174,10 +174,24 @@ impl Drop for LocalAddress {
     }
 }
 
-/// True when somebody else answers there: the port cannot be had alone.
+/// True when somebody else answers there: a socket is bound to this very address. A program that listens on all of them is
+/// no server of the cluster's names, and with the address gone queries go to other nodes.
 fn is_served(address: Ipv4Addr) -> bool {
-    let alone = std::net::UdpSocket::bind((address, super::DNS_PORT));
-    alone.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    // Of this thread, whose network namespace may be a node's.
+    match std::fs::read_to_string("/proc/thread-self/net/udp") {
+        Ok(sockets) => has_socket(&sockets, address),
+        Err(error) => {
+            warn!("whether another server has taken our place cannot be seen: {error}");
+            false
+        }
+    }
+}
+
+/// Looks through the kernel's list, where addresses are hexadecimal numbers of the machine's byte order (proc(5)).
+fn has_socket(sockets: &str, address: Ipv4Addr) -> bool {
+    let number = u32::from_ne_bytes(address.octets());
+    let bound = format!("{number:08X}:{:04X}", super::DNS_PORT);
+    sockets.lines().any(|line| line.split_whitespace().nth(1) == Some(bound.as_str()))
 }
 
 /// The Corefile of a server that is given a domain and upstreams instead of one: kubeadm's.
@@ -205,4 +219,26 @@ fn now_seconds() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Serial arithmetic is modulo 2^32 (RFC 1982).
     (since.as_secs() & u64::from(u32::MAX)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_of_one_address_are_found_in_the_kernels_list() {
+        let line =
+            |bound: &str| format!("  sl  local_address rem_address   st\n  327: {bound} 00000000:0000 07");
+        let number = |octets: [u8; 4]| u32::from_ne_bytes(octets);
+        let address = Ipv4Addr::new(10, 96, 0, 10);
+        for (octets, port, found) in [
+            ([10, 96, 0, 10], 53, true),
+            ([10, 96, 0, 10], 54, false),
+            ([10, 96, 0, 1], 53, false),
+            ([0, 0, 0, 0], 53, false),
+        ] {
+            let list = line(&format!("{:08X}:{port:04X}", number(octets)));
+            assert_eq!(has_socket(&list, address), found, "{list}");
+        }
+    }
 }

@@ -12,6 +12,15 @@ pub(super) fn destination_port(family: &Family) -> Vec<Expression> {
     ]
 }
 
+/// `source . source port`: a client's end.
+pub(super) fn client(family: &Family) -> Vec<Expression> {
+    let port = PROTOCOL.after(family.address_length);
+    vec![
+        source(family, PROTOCOL),
+        Expression::Payload { into: port, base: Base::Transport, offset: 0, length: 2 },
+    ]
+}
+
 /// `protocol . source . source port`.
 pub(super) fn source_port(family: &Family) -> Vec<Expression> {
     vec![Expression::TransportProtocol(PROTOCOL), source(family, Family::address_register()), port(family, 0)]

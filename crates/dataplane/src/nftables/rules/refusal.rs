@@ -40,7 +40,7 @@ pub(super) fn late(family: &Family) -> Vec<Rule> {
     let state = PROTOCOL;
     let new = [
         Expression::ConnectionState(state),
-        Expression::Mask(state, NEW_CONNECTION),
+        Expression::Mask(state, NEW_CONNECTION.to_ne_bytes().to_vec()),
         Expression::NotEqual(state, vec![0; 4]),
     ];
     let rule = |comment: &str, key: Vec<Expression>, set| {

@@ -123,6 +123,18 @@ pub(super) fn external(family: &Family, circumstances: &Circumstances) -> Chain 
     Chain { name: EXTERNAL.to_owned(), hook: None, rules }
 }
 
+/// Breaks unless the destination is an address of this host.
+pub(super) fn to_this_node() -> Vec<Expression> {
+    let kind = Expression::DestinationKind(PROTOCOL);
+    vec![kind, Expression::Equal(PROTOCOL, LOCAL_ADDRESS.to_ne_bytes().to_vec())]
+}
+
+/// Breaks when it is.
+pub(super) fn to_elsewhere() -> Vec<Expression> {
+    let kind = Expression::DestinationKind(PROTOCOL);
+    vec![kind, Expression::NotEqual(PROTOCOL, LOCAL_ADDRESS.to_ne_bytes().to_vec())]
+}
+
 /// Breaks unless the source is an address of this host.
 pub(super) fn from_this_node() -> Vec<Expression> {
     vec![Expression::SourceKind(PROTOCOL), Expression::Equal(PROTOCOL, LOCAL_ADDRESS.to_ne_bytes().to_vec())]

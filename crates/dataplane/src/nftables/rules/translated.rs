@@ -25,7 +25,7 @@ pub(super) fn was_translated() -> Vec<Rule> {
     let status = PROTOCOL;
     let expressions = vec![
         Expression::ConnectionStatus(status),
-        Expression::Mask(status, DESTINATION_TRANSLATED),
+        Expression::Mask(status, DESTINATION_TRANSLATED.to_ne_bytes().to_vec()),
         Expression::NotEqual(status, vec![0; 4]),
         Expression::Verdict(Verdict::Goto(TRANSLATED.to_owned())),
     ];

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::held::{External, Held, Route, Service};
 use super::{Presence, State};
 use crate::forwarding_table::{
-    FrontendKey, Kind, NodeFacts, Pods, Target, attributes, fact_lines, line, targets,
+    FrontendKey, Kind, NodeFacts, Pods, Target, answered, attributes, fact_lines, line, targets,
 };
 use crate::nftables::affinity::{Sticky, is_chain, listed};
 use crate::nftables::family::{Family, IPV4, IPV6};
@@ -65,8 +65,8 @@ impl State {
             entries.extend(held.service.as_ref().map(|service| (*key, self.entry(key, held, service))));
         }
         for key in &self.answered {
-            let service = self.frontends.get(key).and_then(|held| held.service.as_ref());
-            entries.insert(*key, line(key, service.map(Service::owner).unwrap_or_default(), &"local"));
+            let otherwise = entries.remove(key);
+            entries.insert(*key, answered(key, otherwise));
         }
         entries
     }
