@@ -35,7 +35,6 @@ pub use aliased::passed_on;
 pub(crate) use ask::name_text;
 pub use log::Sink;
 pub(crate) use told::Exchange;
-pub(crate) use upstream::Upstream;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -51,7 +50,7 @@ use crate::answer::{Transport, size_max};
 use crate::corefile;
 use crate::message::records::{Response, read_response};
 use crate::message::{parse_query, rcode};
-use crate::metrics::{Metrics, Scope};
+use crate::metrics::{Metrics, Scope, ScopeCounts};
 use crate::name::labels;
 use crate::zone::{Zone, ZoneConfig};
 use ask::{Ask, Reply};
@@ -160,7 +159,8 @@ impl Chain {
         let serving = built.iter().find(|block| block.config.kubernetes.is_some());
         let serving = serving.or(built.first());
         let hot_log = serving.map(|block| block.config.log.clone()).unwrap_or_default();
-        let hot_scope = serving.and_then(|block| block.scopes.first()).cloned().unwrap_or_default();
+        let hot_scope = serving.and_then(|block| block.scopes.first());
+        let hot_scope = hot_scope.map(|counts| counts.scope.clone()).unwrap_or_default();
         Ok(Arc::new(Self {
             zone: ArcSwap::from_pointee(Zone::empty(Arc::clone(&zone_config))),
             zone_config,
@@ -173,20 +173,6 @@ impl Chain {
             sink: Arc::clone(&around.sink),
             local: server,
         }))
-    }
-
-    /// A chain that does nothing but ask these resolvers, in this order, for a server without a Corefile.
-    ///
-    /// # Errors
-    /// As [`Chain::new`], which happens only with upstreams behind TLS.
-    pub fn forwarding(upstreams: Vec<corefile::To>) -> Result<Arc<Self>, ChainError> {
-        let around = Surroundings {
-            own: Vec::new(),
-            avoid: Vec::new(),
-            metrics: Arc::default(),
-            sink: Arc::new(|_: &str| {}),
-        };
-        Self::new(&[&corefile::Block::forwarding(upstreams)], ":53", &around)
     }
 
     /// What the zone that [`Chain::publish`] is given must be built with.
@@ -242,11 +228,14 @@ impl Chain {
         let started = Instant::now();
         let query = parse_query(packet).ok()?;
         let ask = Ask::of(&query, peer, Transport::Udp);
-        let (block, scope) = self.block_of(&ask.name)?;
+        let (block, counts) = self.block_of(&ask.name)?;
         // What the thread counts is counted for one zone, and the cluster's names are only told apart on the hot path.
         let apart = self.hot.is_none() && block.config.kubernetes.is_some();
-        let remembered =
-            if apart || *scope != self.hot_scope { None } else { block.remembered(&ask, &self.zone.load()) };
+        let remembered = if apart || counts.scope != self.hot_scope {
+            None
+        } else {
+            block.remembered(&ask, &self.zone.load())
+        };
         let told = remembered.is_none();
         let reply = remembered.or_else(|| block.answer_now(self, &ask))?;
         let size = block.size_max(&query, Transport::Udp).min(buffer.len());
@@ -257,7 +246,7 @@ impl Chain {
         buffer.get_mut(..answer.len())?.copy_from_slice(&answer);
         if told {
             let ended = Ended { query: &query, ask: &ask, reply: &reply, answer: &answer, started };
-            self.tell(&ended, block, scope);
+            self.tell(&ended, block, counts);
         }
         Some(Now { length: answer.len(), told })
     }
@@ -286,15 +275,15 @@ impl Chain {
         let block = self.block_of(&ask.name);
         let size = block.map_or(size_max(&query, transport), |(block, _)| block.size_max(&query, transport));
         let answer = encode::encode(&query, &reply.response, size);
-        if let Some((block, scope)) = block {
+        if let Some((block, counts)) = block {
             let ended = Ended { query: &query, ask: &ask, reply: &reply, answer: &answer, started };
-            self.tell(&ended, block, scope);
+            self.tell(&ended, block, counts);
         }
         answer
     }
 
-    /// The block whose zone is the longest that the name is in, and what its counts are for.
-    fn block_of(&self, name: &[u8]) -> Option<(&Arc<Block>, &Scope)> {
+    /// The block whose zone is the longest that the name is in, and where its queries are counted.
+    fn block_of(&self, name: &[u8]) -> Option<(&Arc<Block>, &ScopeCounts)> {
         let matching = self.blocks.iter().filter_map(|block| Some((block, block.zone_of(name)?)));
         let (block, index) =
             matching.max_by_key(|(block, index)| block.config.keys[*index].zone.as_wire().len())?;
@@ -354,3 +343,6 @@ impl Chain {
 fn label_count(wire: &[u8]) -> usize {
     labels(wire).count()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,28 @@
 //! What the server counts, under CoreDNS's names with CoreDNS's labels, so that its dashboards and alerts go on working.
 //!
 //! ```text
-//! UDP thread ─► its own Worker (plain stores, no sharing) ─┐
-//! slow thread ─► Metrics (a map behind a lock)            ─┴─► render: the Prometheus text format
+//! UDP thread ─► its own Worker (plain stores, no sharing)                      ─┐
+//! plugins    ─► ScopeCounts, UpstreamCounts (atomic numbers of one block, one upstream) ─┼─► render: the Prometheus text format
+//! the rest   ─► Metrics (a map behind a lock)                                  ─┘
 //! ```
-//! A counter of the hot path belongs to one thread, which is the only one that writes it: a load, an addition, a store.
-//! Everything slow goes by name and labels.
+//! A counter of the hot path belongs to one thread, which is the only one that writes it: a load, an addition, a store. What
+//! the plugins count has its place from the start, found once when a Corefile is read. Only what is rare, and `template`,
+//! which makes texts anyway, goes by name and labels.
 
+mod counts;
 mod families;
 mod histogram;
 mod worker;
 
+use crate::answer::Transport;
+use crate::tap::Tap;
+use counts::All;
+pub(crate) use counts::{Carrier, ScopeCounts, Served, UpstreamCounts};
+use histogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
-
-use crate::answer::Transport;
-use crate::chain::Upstream;
-use crate::message::records::{kind_name, rcode_name};
-use crate::tap::Tap;
-use histogram::Histogram;
-pub(crate) use histogram::{DURATIONS, SIZES};
 pub use worker::{Scope, Worker};
 
 /// A number that only grows.
@@ -58,21 +58,6 @@ impl CacheCounts {
     }
 }
 
-/// A query that went through the chain, with its answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Served<'s> {
-    pub(crate) scope: &'s Scope,
-    pub(crate) transport: Transport,
-    pub(crate) v6: bool,
-    pub(crate) kind: u16,
-    pub(crate) dnssec_ok: bool,
-    pub(crate) request_bytes: usize,
-    pub(crate) response_bytes: usize,
-    pub(crate) rcode: u16,
-    pub(crate) plugin: &'s str,
-    pub(crate) duration: Duration,
-}
-
 type Key = (&'static str, String);
 /// Values that are read from elsewhere when they are asked for: name, labels, value.
 type Source = Box<dyn Fn(&mut dyn FnMut(&'static str, String, u64)) -> bool + Send + Sync>;
@@ -83,6 +68,12 @@ pub struct Metrics {
     counters: Mutex<BTreeMap<Key, u64>>,
     histograms: Mutex<BTreeMap<Key, Histogram>>,
     workers: Mutex<Vec<Arc<Worker>>>,
+    scopes: Mutex<Vec<Arc<ScopeCounts>>>,
+    upstreams: Mutex<Vec<Arc<UpstreamCounts>>>,
+    /// Queries for which all upstreams were down.
+    pub(crate) checks_broken: Counter,
+    /// Queries beyond `max_concurrent`.
+    pub(crate) concurrency_rejected: Counter,
     sources: Mutex<Vec<Source>>,
     tap: Arc<Tap>,
 }
@@ -126,12 +117,9 @@ impl Metrics {
 
     /// Counts a duration in seconds.
     pub fn observe(&self, name: &'static str, pairs: &[(&str, &str)], seconds: f64) {
-        self.observe_in(name, labels(pairs), families::bounds(name), seconds);
-    }
-
-    fn observe_in(&self, name: &'static str, labels: String, bounds: &'static [f64], value: f64) {
         let mut histograms = locked(&self.histograms);
-        histograms.entry((name, labels)).or_insert_with(|| Histogram::new(bounds)).observe(value);
+        let histogram = histograms.entry((name, labels(pairs)));
+        histogram.or_insert_with(|| Histogram::new(families::bounds(name))).observe(seconds);
     }
 
     /// The counters of a new thread of the hot path.
@@ -164,65 +152,24 @@ impl Metrics {
         locked(&self.sources).push(source);
     }
 
-    /// Counts a query of the chain.
-    pub(crate) fn served(&self, served: &Served<'_>) {
-        let Scope { server, zone } = served.scope;
-        let scope = [("server", &server[..]), ("zone", &zone[..]), ("view", "")];
-        let proto = if served.transport == Transport::Udp { "udp" } else { "tcp" };
-        let family = if served.v6 { "2" } else { "1" };
-        let kind = families::monitored(served.kind).map_or_else(|| "other".to_owned(), kind_name);
-        let mut counters = locked(&self.counters);
-        let mut count = |name, pairs: &[(&str, &str)]| {
-            let labels = labels(&[&scope[..], pairs].concat());
-            *counters.entry((name, labels)).or_default() += 1;
-        };
-        count("coredns_dns_requests_total", &[("proto", proto), ("family", family), ("type", &kind)]);
-        let rcode = rcode_name(served.rcode);
-        count("coredns_dns_responses_total", &[("rcode", rcode), ("plugin", served.plugin)]);
-        if served.dnssec_ok {
-            count("coredns_dns_do_requests_total", &[]);
+    /// The counts of one zone of a server block. They outlive it: after a reload the same scope finds them again.
+    pub(crate) fn scope(&self, scope: &Scope) -> Arc<ScopeCounts> {
+        let mut scopes = locked(&self.scopes);
+        if let Some(known) = scopes.iter().find(|known| known.scope == *scope) {
+            return Arc::clone(known);
         }
-        drop(counters);
-        let sized = labels(&[&scope[..], &[("proto", proto)]].concat());
-        let (request, response) = (served.request_bytes as f64, served.response_bytes as f64);
-        self.observe_in("coredns_dns_request_size_bytes", sized.clone(), &SIZES, request);
-        self.observe_in("coredns_dns_response_size_bytes", sized, &SIZES, response);
-        let seconds = served.duration.as_secs_f64();
-        self.observe_in("coredns_dns_request_duration_seconds", labels(&scope), &DURATIONS, seconds);
+        scopes.push(Arc::new(ScopeCounts::new(scope.clone())));
+        Arc::clone(&scopes[scopes.len() - 1])
     }
 
-    /// Counts an upstream's answer.
-    pub(crate) fn upstream_answered(&self, upstream: &Upstream, rcode: u8, duration: Duration) {
-        let (to, rcode) = (upstream.label(), rcode_name(u16::from(rcode)));
-        let pairs = [("proxy_name", "forward"), ("to", &to[..]), ("rcode", rcode)];
-        self.observe("coredns_proxy_request_duration_seconds", &pairs, duration.as_secs_f64());
-    }
-
-    /// Counts a stream to an upstream.
-    pub(crate) fn connection(&self, upstream: &Upstream, reused: bool) {
-        let name = if reused {
-            "coredns_proxy_conn_cache_hits_total"
-        } else {
-            "coredns_proxy_conn_cache_misses_total"
-        };
-        let proto = if upstream.is_tls() { "tcp-tls" } else { "tcp" };
-        self.add(name, &[("proxy_name", "forward"), ("to", &upstream.label()), ("proto", proto)], 1);
-    }
-
-    /// Counts a failed health check of an upstream.
-    pub(crate) fn check_failed(&self, upstream: &Upstream) {
-        let pairs = [("proxy_name", "forward"), ("to", &upstream.label()[..])];
-        self.add("coredns_proxy_healthcheck_failures_total", &pairs, 1);
-    }
-
-    /// Counts a query for which all upstreams were down.
-    pub(crate) fn checks_broken(&self) {
-        self.add("coredns_forward_healthcheck_broken_total", &[], 1);
-    }
-
-    /// Counts a query beyond `max_concurrent`.
-    pub(crate) fn concurrency_rejected(&self) {
-        self.add("coredns_forward_max_concurrent_rejects_total", &[], 1);
+    /// The counts of the upstream of this name, which outlive it too.
+    pub(crate) fn upstream(&self, to: &str) -> Arc<UpstreamCounts> {
+        let mut upstreams = locked(&self.upstreams);
+        if let Some(known) = upstreams.iter().find(|known| known.to == to) {
+            return Arc::clone(known);
+        }
+        upstreams.push(Arc::new(UpstreamCounts::new(to.to_owned())));
+        Arc::clone(&upstreams[upstreams.len() - 1])
     }
 
     /// Everything in the Prometheus text format (version 0.0.4).
@@ -262,6 +209,11 @@ impl Metrics {
         for worker in locked(&self.workers).iter() {
             worker.collect(&mut counters, &mut histograms);
         }
+        let mut all = All { counters: &mut counters, histograms: &mut histograms };
+        locked(&self.scopes).iter().for_each(|scope| scope.collect(&mut all));
+        locked(&self.upstreams).iter().for_each(|upstream| upstream.collect(&mut all));
+        all.add("coredns_forward_healthcheck_broken_total", &[], &self.checks_broken);
+        all.add("coredns_forward_max_concurrent_rejects_total", &[], &self.concurrency_rejected);
         (counters, histograms)
     }
 }

@@ -7,8 +7,8 @@
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use crate::chain::Chain;
-use crate::corefile::To;
+use crate::chain::{Chain, ChainError, Surroundings};
+use crate::corefile::{Block, To};
 use crate::server::{Server, ServerError, Sockets};
 use crate::zone::{Zone, ZoneConfig};
 
@@ -25,4 +25,20 @@ pub fn start(udp: UdpSocket, tcp: TcpListener, upstreams: Vec<To>) -> Result<Ser
     )?;
     server.set_synced(true);
     Ok(server)
+}
+
+impl Chain {
+    /// A chain that does nothing but ask these resolvers, in this order, for a server without a Corefile.
+    ///
+    /// # Errors
+    /// As [`Chain::new`], which happens only with upstreams behind TLS.
+    pub fn forwarding(upstreams: Vec<To>) -> Result<Arc<Self>, ChainError> {
+        let around = Surroundings {
+            own: Vec::new(),
+            avoid: Vec::new(),
+            metrics: Arc::default(),
+            sink: Arc::new(|_: &str| {}),
+        };
+        Self::new(&[&Block::forwarding(upstreams)], ":53", &around)
+    }
 }

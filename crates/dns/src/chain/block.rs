@@ -14,7 +14,7 @@ use super::{Chain, ChainError, Cluster, Surroundings, local, order, rewrite, tem
 use crate::answer::Transport;
 use crate::corefile::{self, HeaderBit};
 use crate::message::{Query, rcode, rtype};
-use crate::metrics::{Scope, cache_labels};
+use crate::metrics::{Scope, ScopeCounts, cache_labels};
 use crate::zone::Zone;
 
 mod outside;
@@ -32,8 +32,8 @@ enum Local<'b> {
 /// The plugins of one block.
 pub(super) struct Block {
     pub(super) config: corefile::Block,
-    /// What counts are for, one for each key.
-    pub(super) scopes: Vec<Scope>,
+    /// Where queries are counted, for each key.
+    pub(super) scopes: Vec<Arc<ScopeCounts>>,
     pub(super) errors: Option<Errors>,
     pub(super) hosts: Option<Arc<Hosts>>,
     search: Option<Search>,
@@ -48,7 +48,9 @@ impl Block {
         server: &str,
         around: &Surroundings,
     ) -> Result<Self, ChainError> {
-        let scope = |key: &corefile::Key| Scope { server: server.into(), zone: key.zone.to_string() };
+        let scope = |key: &corefile::Key| {
+            around.metrics.scope(&Scope { server: server.into(), zone: key.zone.to_string() })
+        };
         let forwards =
             config.forward.iter().map(|forward| Forward::new(forward, &around.avoid, &around.metrics));
         let block = Self {
@@ -76,9 +78,9 @@ impl Block {
             return;
         };
         let zones: Vec<String> = config.zones.iter().map(ToString::to_string).collect();
-        let (zones, scope) = (zones.join(","), scope.clone());
+        let (zones, counted) = (zones.join(","), Arc::clone(scope));
         around.metrics.follow(cache, move |cache, each| {
-            let label = |kind| cache_labels(&scope, &zones, kind);
+            let label = |kind| cache_labels(&counted.scope, &zones, kind);
             let (success, denial) = cache.lengths();
             let counts = &cache.counts;
             each("coredns_cache_entries", label(Some("success")), success as u64);
@@ -193,11 +195,7 @@ impl Block {
                     let ttl = found.response.answers.iter().map(|record| record.ttl).min().unwrap_or(0);
                     let alias = record(&ask.name, rtype::CNAME, ttl, next.name);
                     found.response.answers.insert(0, alias);
-                    chain.metrics.add(
-                        "coredns_autopath_success_total",
-                        &[("server", &self.scopes[0].server)],
-                        1,
-                    );
+                    self.scopes[0].searches.add(1);
                     return found;
                 }
                 _ => return found,
@@ -303,7 +301,7 @@ impl Block {
     fn count_template(&self, chain: &Chain, ask: &Ask, template: Option<&corefile::Template>) {
         let Some(zone) = template.and_then(|template| zone_of(&ask.name, &template.zones)) else { return };
         let (zone, kind) = (name_text(zone.as_wire()), crate::message::records::kind_name(ask.kind));
-        let server = &self.scopes[0].server[..];
+        let server = &self.scopes[0].scope.server[..];
         let pairs =
             [("server", server), ("zone", &zone[..]), ("view", ""), ("class", "IN"), ("type", &kind[..])];
         chain.metrics.add("coredns_template_matches_total", &pairs, 1);

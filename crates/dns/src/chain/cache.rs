@@ -9,6 +9,7 @@
 mod store;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,7 +161,9 @@ impl Cache {
     }
 
     /// Asks, once for all that want to know the same now, and keeps the answer.
-    pub(super) async fn ask_once(&self, ask: &Ask, exchange: impl Future<Output = Reply>) -> Reply {
+    ///
+    /// The exchange is pinned by the caller: each await below would else keep room for another copy of it.
+    pub(super) async fn ask_once(&self, ask: &Ask, exchange: Pin<&mut impl Future<Output = Reply>>) -> Reply {
         let key = key(ask);
         let cell = {
             let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,7 +202,7 @@ impl Cache {
             return;
         }
         response.additional.retain(|record| record.kind != rtype::OPT);
-        *response = with_ttl(response, ttl);
+        set_ttl(response, ttl);
         let key = key(ask);
         if class == Class::Success {
             self.denial.remove(&key);
@@ -243,7 +246,11 @@ fn lifetime(response: &Response) -> u32 {
 
 fn with_ttl(response: &Response, ttl: u32) -> Response {
     let mut response = response.clone();
+    set_ttl(&mut response, ttl);
+    response
+}
+
+fn set_ttl(response: &mut Response, ttl: u32) {
     let sections = [&mut response.answers, &mut response.authority, &mut response.additional];
     sections.into_iter().flatten().for_each(|record| record.ttl = ttl);
-    response
 }

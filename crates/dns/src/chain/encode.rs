@@ -1,8 +1,6 @@
 //! Writes an answer for its client: under the client's id, with its question in its own case, compressed (RFC 1035
 //! §4.1.4), cut at the size that it can take.
 
-use std::collections::HashMap;
-
 use crate::message::records::{Record, Response};
 use crate::message::{Query, rtype};
 use crate::name::labels;
@@ -13,6 +11,11 @@ const OWN_UDP_BYTES: u16 = 1232;
 const OPT_BYTES: usize = 11;
 /// Offsets that a compression pointer can hold.
 const POINTER_MAX: usize = 0x3fff;
+/// What most answers fit in, beside the question, and the names of most.
+const ROOM_BYTES: usize = 256;
+const NAMES_FEW: usize = 16;
+/// Names that are remembered, so that a search for one is short; more are written in full.
+const NAMES_MAX: usize = 128;
 
 /// The message for the client that asked `query`, at most `size` bytes. Empty when not even the question fits.
 pub(crate) fn encode(query: &Query<'_>, response: &Response, size: usize) -> Vec<u8> {
@@ -21,7 +24,9 @@ pub(crate) fn encode(query: &Query<'_>, response: &Response, size: usize) -> Vec
     let Some(limit) = size.checked_sub(reserved).filter(|limit| question.len() <= *limit) else {
         return Vec::new();
     };
-    let mut message = Message { bytes: question.to_vec(), names: HashMap::new(), limit };
+    let mut bytes = Vec::with_capacity(question.len() + ROOM_BYTES);
+    bytes.extend(question);
+    let mut message = Message { bytes, names: Vec::with_capacity(NAMES_FEW), limit };
     message.remember(query.name.wire(), crate::message::HEADER_BYTES);
     let (mut counts, mut cut) = ([0_u16; 3], response.truncated);
     for (section, records) in
@@ -41,8 +46,8 @@ pub(crate) fn encode(query: &Query<'_>, response: &Response, size: usize) -> Vec
 
 struct Message {
     bytes: Vec<u8>,
-    /// Where names and their ends were written, in lower case.
-    names: HashMap<Vec<u8>, u16>,
+    /// Where names and their ends were written.
+    names: Vec<u16>,
     limit: usize,
 }
 
@@ -60,7 +65,7 @@ impl Message {
         let length = self.bytes.len() - length_at - 2;
         if self.bytes.len() > self.limit || length > usize::from(u16::MAX) {
             self.bytes.truncate(start);
-            self.names.retain(|_, offset| usize::from(*offset) < start);
+            self.names.retain(|offset| usize::from(*offset) < start);
             return false;
         }
         self.bytes[length_at..length_at + 2].copy_from_slice(&(length as u16).to_be_bytes());
@@ -92,15 +97,11 @@ impl Message {
         let mut at = 0;
         for label in labels(wire) {
             let rest = &wire[at..];
-            if let Some(offset) = self.names.get(&rest.to_ascii_lowercase()) {
+            if let Some(offset) = self.names.iter().find(|offset| self.is_at(usize::from(**offset), rest)) {
                 self.bytes.extend((0xc000 | offset).to_be_bytes());
                 return;
             }
-            if let Some(offset) =
-                u16::try_from(self.bytes.len()).ok().filter(|_| self.bytes.len() <= POINTER_MAX)
-            {
-                self.names.insert(rest.to_ascii_lowercase(), offset);
-            }
+            self.note(self.bytes.len());
             self.bytes.push(label.len() as u8);
             self.bytes.extend(label);
             at += label.len() + 1;
@@ -108,12 +109,44 @@ impl Message {
         self.bytes.push(0);
     }
 
+    /// Notes that a name begins here.
+    fn note(&mut self, offset: usize) {
+        if offset <= POINTER_MAX && self.names.len() < NAMES_MAX {
+            self.names.push(offset as u16);
+        }
+    }
+
+    /// True when this name, in whatever case, was written at the offset.
+    fn is_at(&self, mut offset: usize, name: &[u8]) -> bool {
+        let mut at = 0;
+        // Pointers of ours point back to names, so this ends.
+        while let Some(length) = self.bytes.get(offset).copied() {
+            if length & 0xc0 == 0xc0 {
+                let low = self.bytes.get(offset + 1).copied().unwrap_or(0);
+                offset = usize::from(u16::from_be_bytes([length & 0x3f, low]));
+                continue;
+            }
+            let end = usize::from(length) + 1;
+            let [Some(written), Some(label)] = [self.bytes.get(offset..offset + end), name.get(at..at + end)]
+            else {
+                return false;
+            };
+            if !written.eq_ignore_ascii_case(label) {
+                return false;
+            }
+            if length == 0 {
+                return true;
+            }
+            (offset, at) = (offset + end, at + end);
+        }
+        false
+    }
+
     /// Notes a name that stands in the message already.
     fn remember(&mut self, wire: &[u8], start: usize) {
         let mut at = 0;
         for label in labels(wire) {
-            // A question begins at 12 and has at most 255 bytes.
-            self.names.insert(wire[at..].to_ascii_lowercase(), (start + at) as u16);
+            self.note(start + at);
             at += label.len() + 1;
         }
     }

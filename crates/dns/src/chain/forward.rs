@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::ChainError;
 use super::ask::{Ask, is_within, zone_of};
 use super::tls::{Connector, client_config};
-use super::upstream::{Manner, Upstream};
+use super::upstream::Upstream;
 use crate::corefile::{self, Policy, To};
 use crate::message::rcode;
 use crate::message::records::{Response, read_response};
@@ -125,7 +125,7 @@ impl Forward {
             return Err(ForwardError::NoUpstream);
         }
         let Ok(_permit) = self.in_flight.try_acquire() else {
-            self.metrics.concurrency_rejected();
+            self.metrics.concurrency_rejected.add(1);
             return Err(ForwardError::Busy(self.in_flight_max));
         };
         self.try_upstreams(&upstreams, ask).await
@@ -134,8 +134,7 @@ impl Forward {
     /// Asks one upstream for one name; true when it answered in any way.
     pub(super) async fn probe(&self, upstream: &Upstream, name: Vec<u8>, kind: u16) -> bool {
         let ask = Ask { name, kind, ..Ask::own(upstream.address) };
-        let manner = Manner { config: &self.config, metrics: &self.metrics };
-        upstream.ask(&ask, manner, self.config.read_timeout).await.is_ok()
+        upstream.ask(&ask, &self.config, self.config.read_timeout).await.is_ok()
     }
 
     async fn try_upstreams(&self, upstreams: &[Arc<Upstream>], ask: &Ask) -> Result<Response, ForwardError> {
@@ -150,8 +149,7 @@ impl Forward {
             if left.is_zero() {
                 break;
             }
-            let manner = Manner { config: &self.config, metrics: &self.metrics };
-            let answer = upstream.ask(ask, manner, self.config.read_timeout.min(left)).await;
+            let answer = upstream.ask(ask, &self.config, self.config.read_timeout.min(left)).await;
             match answer.and_then(|answer| read_response(&answer).ok_or(io::ErrorKind::InvalidData.into())) {
                 Ok(response) => {
                     failovers += 1;
@@ -166,7 +164,7 @@ impl Forward {
                         _ => error.to_string(),
                     };
                     last = ForwardError::Failed { upstream: upstream.address, reason };
-                    upstream.start_checks(&self.config, &self.metrics);
+                    upstream.start_checks(&self.config);
                 }
             }
         }
@@ -181,17 +179,17 @@ impl Forward {
         order: &[usize],
         attempt: usize,
     ) -> Result<Option<&'u Arc<Upstream>>, ForwardError> {
-        let usable: Vec<&Arc<Upstream>> =
-            upstreams.iter().filter(|upstream| !upstream.is_looping()).collect();
-        if usable.is_empty() {
-            return Err(ForwardError::AllDown);
-        }
-        if usable.iter().all(|upstream| upstream.is_down(self.config.fails_max)) {
-            self.metrics.checks_broken();
+        if upstreams.iter().all(|upstream| upstream.is_down(self.config.fails_max)) {
+            let usable = || upstreams.iter().filter(|upstream| !upstream.is_looping());
+            let count = usable().count();
+            if count == 0 {
+                return Err(ForwardError::AllDown);
+            }
+            self.metrics.checks_broken.add(1);
             if self.config.failfast {
                 return Err(ForwardError::AllDown);
             }
-            return Ok(Some(usable[rand::random_range(0..usable.len())]));
+            return Ok(usable().nth(rand::random_range(0..count)));
         }
         let upstream = &upstreams[order[attempt % order.len()]];
         Ok((!upstream.is_down(self.config.fails_max)).then_some(upstream))
@@ -241,7 +239,8 @@ impl Forward {
                 continue;
             }
             let old = known.iter().find(|upstream| upstream.address == address);
-            upstreams.push(old.cloned().unwrap_or_else(|| Arc::new(Upstream::new(address, tls))));
+            let new = || Arc::new(Upstream::new(address, tls, &self.metrics));
+            upstreams.push(old.cloned().unwrap_or_else(new));
         }
         Ok(upstreams)
     }

@@ -36,6 +36,9 @@ pub(super) struct Reverts(Vec<Revert>);
 /// Applies the rules. The question to look up, and how to change its answer; `None` when no rule matches, an error when a
 /// rule makes a name that is none.
 pub(super) fn apply(rules: &[Rewrite], ask: &Ask) -> Result<Option<(Ask, Reverts)>, String> {
+    if rules.is_empty() {
+        return Ok(None);
+    }
     let (mut changed, mut reverts, mut matched) = (ask.clone(), Reverts::default(), false);
     for rule in rules {
         let hit = match &rule.action {

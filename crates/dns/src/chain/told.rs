@@ -9,7 +9,7 @@ use super::{Chain, log};
 use crate::answer::Transport;
 use crate::corefile::LogClass;
 use crate::message::{Query, parse_query};
-use crate::metrics::{Scope, Served, Worker};
+use crate::metrics::{ScopeCounts, Served, Worker};
 use crate::tap::Seen;
 
 /// A query that the hot path has answered.
@@ -38,7 +38,7 @@ pub(super) struct Ended<'e> {
 
 impl Chain {
     /// Tells of a query that the plugins have answered.
-    pub(super) fn tell(&self, ended: &Ended<'_>, block: &Block, scope: &Scope) {
+    pub(super) fn tell(&self, ended: &Ended<'_>, block: &Block, counts: &ScopeCounts) {
         let Ended { query, ask, reply, answer, started } = *ended;
         let duration = started.elapsed();
         if let Some(errors) = &block.errors {
@@ -65,8 +65,7 @@ impl Chain {
             let (query, client, plugin) = (query.bytes, Some(ask.peer.ip()), reply.plugin);
             tap.note(std::iter::once(Seen { query, client, answer, plugin, duration }));
         }
-        self.metrics.served(&Served {
-            scope,
+        counts.served(&Served {
             transport: ask.transport,
             v6: ask.peer.is_ipv6(),
             kind: ask.kind,

@@ -1,7 +1,11 @@
-//! One exchange with one upstream: over UDP from a random port, over TCP, over TLS.
+//! One exchange with one upstream: over UDP from a random port ([`Ports`]), over TCP, over TLS.
 //!
 //! An answer counts only when it has the query's id and repeats its question; anything else is noise or forged. Streams are
 //! kept for the next query and are never trusted twice: one that fails is thrown away, and the query goes over a new one.
+
+mod ports;
+
+pub(crate) use ports::Ports;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,13 +13,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::tls::Connector;
 use crate::message::{HEADER_BYTES, read_u16};
 
-/// Largest datagram taken.
-const UDP_BYTES_MAX: usize = 4096;
 /// What is kept of streams, and where they begin.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Keeping<'k> {
@@ -34,6 +36,13 @@ impl Keeping<'_> {
     fn source(&self, upstream: SocketAddr) -> Option<SocketAddr> {
         let fitting = self.sources.iter().find(|source| source.is_ipv4() == upstream.is_ipv4());
         fitting.map(|source| SocketAddr::new(*source, 0))
+    }
+
+    /// The same, with a wildcard where the kernel chooses.
+    pub(super) fn source_or_any(&self, upstream: SocketAddr) -> SocketAddr {
+        let any: IpAddr =
+            if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        self.source(upstream).unwrap_or(SocketAddr::new(any, 0))
     }
 }
 
@@ -70,33 +79,8 @@ impl Pool {
     }
 }
 
-/// Asks over UDP and waits for the answer without end: the caller has the clock.
-pub(crate) async fn ask_udp(
-    upstream: SocketAddr,
-    keeping: Keeping<'_>,
-    packet: &[u8],
-) -> io::Result<Vec<u8>> {
-    let any = if upstream.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    };
-    // A socket for each query: the kernel picks a random port, and drops what other addresses send.
-    let socket = UdpSocket::bind(keeping.source(upstream).unwrap_or(SocketAddr::new(any, 0))).await?;
-    socket.connect(upstream).await?;
-    socket.send(packet).await?;
-    let mut answer = vec![0; UDP_BYTES_MAX];
-    loop {
-        let length = socket.recv(&mut answer).await?;
-        if is_answer(&answer[..length], packet) {
-            answer.truncate(length);
-            return Ok(answer);
-        }
-    }
-}
-
-/// What came over a stream, and whether the stream was there before.
-pub(crate) struct Streamed {
+/// What came, and whether what it came over was there before.
+pub(crate) struct Answered {
     pub(crate) answer: Vec<u8>,
     pub(crate) reused: bool,
 }
@@ -108,12 +92,12 @@ pub(crate) async fn ask_stream(
     pool: &Pool,
     keeping: Keeping<'_>,
     packet: &[u8],
-) -> io::Result<Streamed> {
+) -> io::Result<Answered> {
     if let Some((mut stream, born)) = pool.take(keeping) {
         // It may have been closed by the other side: that is no failure of the upstream.
         if let Ok(answer) = exchange(&mut stream, packet).await {
             pool.put(stream, born, keeping);
-            return Ok(Streamed { answer, reused: true });
+            return Ok(Answered { answer, reused: true });
         }
     }
     let tcp = connect(upstream, keeping.source(upstream)).await?;
@@ -125,7 +109,7 @@ pub(crate) async fn ask_stream(
     };
     let answer = exchange(&mut stream, packet).await?;
     pool.put(stream, born, keeping);
-    Ok(Streamed { answer, reused: false })
+    Ok(Answered { answer, reused: false })
 }
 
 async fn connect(upstream: SocketAddr, source: Option<SocketAddr>) -> io::Result<TcpStream> {

@@ -13,11 +13,11 @@ use tokio::time::timeout;
 
 use super::ask::Ask;
 use super::tls::Connector;
-use super::transport::{Keeping, Pool, ask_stream, ask_udp};
+use super::transport::{Answered, Keeping, Pool, Ports, ask_stream};
 use crate::answer::Transport;
 use crate::corefile;
 use crate::message::rtype;
-use crate::metrics::Metrics;
+use crate::metrics::{Carrier, Metrics, UpstreamCounts};
 
 /// Longest wait for the answer to a health check, as CoreDNS.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(1);
@@ -26,44 +26,30 @@ const CHECK_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Upstream {
     pub(super) address: SocketAddr,
     pub(super) tls: Option<Connector>,
+    ports: Arc<Ports>,
     pool: Pool,
+    counts: Arc<UpstreamCounts>,
     fails: AtomicU32,
     checking: AtomicBool,
     looping: AtomicBool,
 }
 
-/// How an upstream is asked.
-#[derive(Clone, Copy)]
-pub(super) struct Manner<'c> {
-    pub(super) config: &'c corefile::Forward,
-    pub(super) metrics: &'c Metrics,
-}
-
-impl<'c> Manner<'c> {
-    fn keeping(&self) -> Keeping<'c> {
-        let corefile::Forward { expire, age_max, idle_max, sources, .. } = self.config;
-        Keeping { expire: *expire, age_max: *age_max, idle_max: *idle_max, sources }
-    }
-}
-
 impl Upstream {
-    pub(super) fn new(address: SocketAddr, tls: Option<Connector>) -> Self {
+    pub(super) fn new(address: SocketAddr, tls: Option<Connector>, metrics: &Metrics) -> Self {
         Self {
             address,
             tls,
+            ports: Arc::default(),
             pool: Pool::default(),
+            counts: metrics.upstream(&address.to_string()),
             fails: AtomicU32::new(0),
             checking: AtomicBool::new(false),
             looping: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// As metrics and logs call it.
-    pub(crate) fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         self.address.to_string()
     }
 
@@ -88,48 +74,68 @@ impl Upstream {
     }
 
     /// One try, with the clock of the configuration.
-    pub(super) async fn ask(&self, ask: &Ask, manner: Manner<'_>, patience: Duration) -> io::Result<Vec<u8>> {
+    pub(super) async fn ask(
+        &self,
+        ask: &Ask,
+        config: &corefile::Forward,
+        patience: Duration,
+    ) -> io::Result<Vec<u8>> {
         let started = Instant::now();
         let packet = ask.packet(rand::random());
-        let tried = timeout(patience, self.exchange(&packet, ask.transport, manner)).await;
+        let tried = timeout(patience, self.exchange(&packet, ask.transport, config)).await;
         let answer = tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        manner.metrics.upstream_answered(self, answer[3] & 0x0f, started.elapsed());
+        self.counts.answered(answer[3] & 0x0f, started.elapsed());
         Ok(answer)
     }
 
     /// UDP, and TCP when the answer was cut: a whole answer serves every client from then on. A cut one is better than
-    /// none when TCP fails.
-    async fn exchange(&self, packet: &[u8], transport: Transport, manner: Manner<'_>) -> io::Result<Vec<u8>> {
-        let config = manner.config;
+    /// none when TCP fails. TCP also when somebody seems to guess, who cannot there.
+    async fn exchange(
+        &self,
+        packet: &[u8],
+        transport: Transport,
+        config: &corefile::Forward,
+    ) -> io::Result<Vec<u8>> {
         let stream = config.force_tcp || (transport == Transport::Tcp && !config.prefer_udp);
         if stream || self.tls.is_some() {
-            return self.exchange_stream(packet, manner).await;
+            return self.exchange_stream(packet, config).await;
         }
-        let answer = ask_udp(self.address, manner.keeping(), packet).await?;
-        if answer[2] & 0x02 == 0 {
-            return Ok(answer);
+        let source = keeping(config).source_or_any(self.address);
+        match self.ports.ask(self.address, source, packet).await {
+            Ok(Answered { answer, reused }) => {
+                self.counts.connection(Carrier::Udp, reused);
+                if answer[2] & 0x02 == 0 {
+                    return Ok(answer);
+                }
+                Ok(self.exchange_stream(packet, config).await.unwrap_or(answer))
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.exchange_stream(packet, config).await
+            }
+            Err(error) => Err(error),
         }
-        Ok(self.exchange_stream(packet, manner).await.unwrap_or(answer))
     }
 
-    async fn exchange_stream(&self, packet: &[u8], manner: Manner<'_>) -> io::Result<Vec<u8>> {
-        let streamed =
-            ask_stream(self.address, self.tls.as_ref(), &self.pool, manner.keeping(), packet).await?;
-        manner.metrics.connection(self, streamed.reused);
+    /// On the heap, for it is large and rare: every query's task would have room for it.
+    async fn exchange_stream(&self, packet: &[u8], config: &corefile::Forward) -> io::Result<Vec<u8>> {
+        let asking = ask_stream(self.address, self.tls.as_ref(), &self.pool, keeping(config), packet);
+        let streamed = Box::pin(asking).await?;
+        let carrier = if self.tls.is_some() { Carrier::Tls } else { Carrier::Tcp };
+        self.counts.connection(carrier, streamed.reused);
         Ok(streamed.answer)
     }
 
     /// Checks it until it answers, unless that is going on already.
-    pub(super) fn start_checks(self: &Arc<Self>, config: &corefile::Forward, metrics: &Arc<Metrics>) {
+    pub(super) fn start_checks(self: &Arc<Self>, config: &corefile::Forward) {
         let off = config.fails_max == 0 || config.health_check.interval.is_zero();
         if off || self.checking.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (upstream, config, metrics) = (Arc::clone(self), config.clone(), Arc::clone(metrics));
+        let (upstream, config) = (Arc::clone(self), config.clone());
         tokio::spawn(async move {
-            while !upstream.check(&config, &metrics).await {
+            while !upstream.check(&config).await {
                 let fails = upstream.fails.fetch_add(1, Ordering::Relaxed) + 1;
-                metrics.check_failed(&upstream);
+                upstream.counts.check_failed();
                 if fails == config.fails_max + 1 {
                     tracing::warn!(upstream = %upstream.address, "upstream resolver is down");
                 }
@@ -143,12 +149,16 @@ impl Upstream {
     }
 
     /// One check: any answer at all is good.
-    async fn check(&self, config: &corefile::Forward, metrics: &Metrics) -> bool {
+    async fn check(&self, config: &corefile::Forward) -> bool {
         let check = &config.health_check;
         let name = check.domain.as_wire().to_vec();
         let ask = Ask { name, kind: rtype::NS, recursion: check.recursion, ..Ask::own(self.address) };
         let packet = ask.packet(rand::random());
-        let manner = Manner { config, metrics };
-        matches!(timeout(CHECK_TIME_MAX, self.exchange(&packet, Transport::Udp, manner)).await, Ok(Ok(_)))
+        matches!(timeout(CHECK_TIME_MAX, self.exchange(&packet, Transport::Udp, config)).await, Ok(Ok(_)))
     }
+}
+
+fn keeping(config: &corefile::Forward) -> Keeping<'_> {
+    let corefile::Forward { expire, age_max, idle_max, sources, .. } = config;
+    Keeping { expire: *expire, age_max: *age_max, idle_max: *idle_max, sources }
 }

@@ -1,6 +1,6 @@
 //! The metrics that exist: name, kind and CoreDNS's help text.
 
-use super::histogram::{DURATIONS, PROGRAMMING_DURATIONS, SLIM_DURATIONS};
+use super::histogram::{DURATIONS, PROGRAMMING_DURATIONS, REQUEST_DURATIONS, SLIM_DURATIONS};
 use crate::message::rtype;
 
 /// All samples of one name.
@@ -18,7 +18,7 @@ const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 const HISTOGRAM: &str = "histogram";
 
-pub(super) static FAMILIES: [Family; 32] = [
+pub(super) static FAMILIES: [Family; 33] = [
     family("coredns_autopath_success_total", COUNTER, "Counter of requests that did autopath."),
     family(
         "coredns_build_info",
@@ -90,6 +90,11 @@ pub(super) static FAMILIES: [Family; 32] = [
         "Histogram of the time (in seconds) it took to program a dns instance.",
     ),
     family(
+        "coredns_kubernetes_rest_client_request_duration_seconds",
+        HISTOGRAM,
+        "Request latency in seconds. Broken down by verb and host.",
+    ),
+    family(
         "coredns_kubernetes_rest_client_requests_total",
         COUNTER,
         "Number of HTTP requests, partitioned by status code, method, and host.",
@@ -129,6 +134,7 @@ pub(super) static FAMILIES: [Family; 32] = [
 pub(super) fn bounds(name: &str) -> &'static [f64] {
     match name {
         "coredns_health_request_duration_seconds" => &SLIM_DURATIONS,
+        "coredns_kubernetes_rest_client_request_duration_seconds" => &REQUEST_DURATIONS,
         "coredns_kubernetes_dns_programming_duration_seconds" => &PROGRAMMING_DURATIONS,
         _ => &DURATIONS,
     }
@@ -156,8 +162,3 @@ pub(super) const MONITORED: [u16; 19] = [
     65,
     255,
 ];
-
-/// The type when it is counted by its name.
-pub(super) fn monitored(kind: u16) -> Option<u16> {
-    MONITORED.contains(&kind).then_some(kind)
-}

@@ -9,6 +9,9 @@ pub(crate) static DURATIONS: [f64; 16] = [
 ];
 /// CoreDNS's `SlimTimeBuckets`: 0.25 ms, times ten.
 pub(crate) static SLIM_DURATIONS: [f64; 5] = [0.00025, 0.0025, 0.025, 0.25, 2.5];
+/// The Prometheus client's own for Go, which are CoreDNS's for requests to the API.
+pub(crate) static REQUEST_DURATIONS: [f64; 11] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// From 1 ms to about 9 minutes, doubled, as CoreDNS's.
 pub(crate) static PROGRAMMING_DURATIONS: [f64; 20] = [
     0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384,

@@ -133,8 +133,7 @@ impl Worker {
 
     /// Counts that so many queries were answered after this time: those of a batch leave together.
     pub fn took(&self, queries: u64, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        self.durations[DURATIONS.partition_point(|bound| *bound < seconds)].add(queries);
+        self.durations[duration_index(duration)].add(queries);
         self.nanoseconds.add((duration.as_nanos() as u64).saturating_mul(queries));
     }
 
@@ -204,13 +203,19 @@ fn question_type(query: &[u8]) -> u16 {
 }
 
 /// A and AAAA come first: they are nearly all.
-fn kind_index(kind: u16) -> usize {
+pub(super) fn kind_index(kind: u16) -> usize {
     MONITORED.iter().position(|known| *known == kind).unwrap_or(MONITORED.len())
 }
 
 /// The bucket of a size; nearly all are in the first three.
-fn size_index(bytes: usize) -> usize {
+pub(super) fn size_index(bytes: usize) -> usize {
     SIZES_IN_BYTES.iter().position(|bound| bytes <= *bound).unwrap_or(SIZES.len())
+}
+
+/// The bucket of a duration.
+pub(super) fn duration_index(duration: Duration) -> usize {
+    let seconds = duration.as_secs_f64();
+    DURATIONS.partition_point(|bound| *bound < seconds)
 }
 
 /// [`SIZES`] as whole numbers, which compare faster.

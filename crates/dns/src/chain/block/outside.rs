@@ -1,5 +1,6 @@
 //! Behind the plugins that ask nobody: names outside, from the block's cache or from its upstreams.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ impl Block {
         };
         match cache.find(ask) {
             Found::Fresh(response) => Reply { response, plugin: "cache", error: None },
-            Found::Miss => cache.ask_once(ask, self.forwarded(ask)).await,
+            Found::Miss => cache.ask_once(ask, pin!(self.forwarded(ask))).await,
             Found::Renew(response, entry) => {
                 self.renew(chain, cache, ask, entry);
                 Reply { response, plugin: "cache", error: None }
@@ -56,7 +57,7 @@ impl Block {
         Some(tokio::spawn(async move {
             let block = chain.block_of(&ask.name).map(|(block, _)| Arc::clone(block));
             let reply = match block {
-                Some(block) => Some(cache.ask_once(&ask, block.forwarded(&ask)).await),
+                Some(block) => Some(cache.ask_once(&ask, pin!(block.forwarded(&ask))).await),
                 None => None,
             };
             entry.end_renewal();
