@@ -13,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tracing::{info, warn};
 
+use super::api_requests;
 use super::corefile::{CorefileSource, Place};
 use super::endpoints::Exposure;
 use super::names::made_corefile;
@@ -145,7 +146,7 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>, master: Option<&str>) -> 
         (None, None) => kube::Config::incluster()
             .context("no --kubeconfig is given, and this is not a pod of a cluster")?,
     };
-    Client::try_from(config).context("preparing the connection to the API")
+    api_requests::client(config).context("preparing the connection to the API")
 }
 
 impl SubnetFlags {

@@ -9,6 +9,7 @@
 //! `sluice agent` runs it on any cluster, a node of the embedded cluster beside its pods; `sluice proxy` and
 //! `sluice dns` run one half.
 
+pub(crate) mod api_requests;
 mod around;
 mod command;
 mod connections;

@@ -13,6 +13,7 @@ use dns::zone::PodTable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
+use super::api_requests;
 use super::slot::{Slot, Taken, Update};
 use super::stages::Stages;
 use super::{DnsConfig, memory};
@@ -86,6 +87,7 @@ impl Names {
         ] {
             metrics.add(counter, &[], 0);
         }
+        api_requests::count_in(&metrics);
         let options = Options {
             listen: config.listen.clone(),
             hold: true,

@@ -53,5 +53,5 @@ pub(crate) async fn node_client(node: &NodeConfig) -> anyhow::Result<Client> {
     let value = render(&node.api_url, &node.ca_pem, &node.client_cert_pem, &node.client_key_pem);
     let read: Kubeconfig = serde_json::from_value(value).context("rendering the node's kubeconfig")?;
     let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
-    Client::try_from(config).context("preparing the node's connection to the API")
+    crate::wiring::agent::api_requests::client(config).context("preparing the node's connection to the API")
 }

@@ -9,7 +9,7 @@ use kube::{Client, Config};
 
 use ::dns::corefile::{self, Kubernetes};
 
-use crate::wiring::agent::ApiFlags;
+use crate::wiring::agent::{ApiFlags, api_requests};
 
 /// The name of what is made out of `endpoint` and `tls`.
 const MADE: &str = "corefile";
@@ -33,7 +33,7 @@ pub(super) async fn connect(config: &corefile::Config, flags: &ApiFlags) -> anyh
         }
         (None, None) => return flags.connect().await.map(Some),
     };
-    Ok(Some(Client::try_from(config).context("preparing the connection to the API")?))
+    Ok(Some(api_requests::client(config).context("preparing the connection to the API")?))
 }
 
 /// The kubeconfig that says the same as `endpoint` and `tls`.
