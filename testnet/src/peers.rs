@@ -69,13 +69,15 @@ pub struct Store {
 /// The API server with its store.
 #[derive(Debug)]
 pub struct ControlPlane {
-    _apiserver: Running,
-    _etcd: Running,
+    /// Ends before its store; none between two of them.
+    apiserver: Option<Running>,
+    store: Store,
+    /// Its flags beside the usual ones.
+    flags: Vec<String>,
     /// Where it listens.
     pub address: SocketAddrV4,
     /// Of an administrator.
     pub kubeconfig: PathBuf,
-    folder: Folder,
 }
 
 impl Store {
@@ -141,14 +143,19 @@ impl Store {
     /// # Errors
     /// As [`Store::serve`].
     pub fn serve_with(self, flags: &[&str]) -> Result<ControlPlane, Error> {
-        let Self { _etcd, address: etcd, programs, folder } = self;
         let [address, _] = free_ports().map_err(Error::Prepare)?;
-        let kubeconfig = write_access(folder.path(), address)?;
-        let file = |name: &str| folder.path().join(name).display().to_string();
-        let mut command = Command::new(programs.join("kube-apiserver"));
+        let kubeconfig = write_access(self.folder.path(), address)?;
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let apiserver = Some(self.start_server(address, &flags)?);
+        Ok(ControlPlane { apiserver, store: self, flags, address, kubeconfig })
+    }
+
+    fn start_server(&self, address: SocketAddrV4, flags: &[String]) -> Result<Running, Error> {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let mut command = Command::new(self.programs.join("kube-apiserver"));
         command.args([
             "--etcd-servers",
-            &format!("http://{etcd}"),
+            &format!("http://{}", self.address),
             "--bind-address",
             &address.ip().to_string(),
         ]);
@@ -159,24 +166,38 @@ impl Store {
         command.args(["--service-account-signing-key-file", &file("accounts.key")]);
         command.args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"]);
         command.args(["--endpoint-reconciler-type", "none", "--allow-privileged"]).args(flags);
-        let apiserver = Running::start(command, &folder.path().join("apiserver.log"))?;
-        Ok(ControlPlane { _apiserver: apiserver, _etcd, address, kubeconfig, folder })
+        Running::start(command, &self.folder.path().join("apiserver.log"))
     }
 }
 
 impl ControlPlane {
+    /// Ends the API server and starts another one in its place. What is written into the store between them no watch ever
+    /// tells: the new server begins with what it finds, so whoever watched the old one has to list again (410 Gone).
+    ///
+    /// # Errors
+    /// When it cannot be started, or as `meanwhile` says.
+    pub fn restart<E: From<Error>>(
+        &mut self,
+        meanwhile: impl FnOnce(&Store) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.apiserver = None;
+        meanwhile(&self.store)?;
+        self.apiserver = Some(self.store.start_server(self.address, &self.flags)?);
+        Ok(())
+    }
+
     /// A kubeconfig of somebody else, by a token.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> io::Result<PathBuf> {
-        write_kubeconfig(&self.folder.path().join(name), self.address, token)
+        write_kubeconfig(&self.store.folder.path().join(name), self.address, token)
     }
 
     /// The end of the API server's log.
     #[must_use]
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(self.folder.path().join("apiserver.log")).unwrap_or_default();
+        let text = fs::read_to_string(self.store.folder.path().join("apiserver.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }

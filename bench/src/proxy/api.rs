@@ -47,6 +47,11 @@ impl Api {
         Ok(api)
     }
 
+    /// Waits until the API is ready, again.
+    pub(super) fn wait_ready(&self) -> Result<()> {
+        self.runtime.block_on(self.ready())
+    }
+
     async fn ready(&self) -> Result<()> {
         let until = Instant::now() + START;
         loop {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -130,6 +131,32 @@ impl Candidate {
     /// The highest resident memory since the start.
     pub(super) fn highest_resident(&self) -> Result<u64> {
         self.status("VmHWM:")
+    }
+
+    /// The most of its own that it had at any of the samples that are taken during `work`.
+    pub(super) fn highest_own<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
+        const STEP: Duration = Duration::from_millis(5);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let sampler = scope.spawn(|| {
+                let mut highest = 0;
+                while !done.load(Ordering::Relaxed) {
+                    highest = self.memory().map_or(highest, |memory| highest.max(memory.own));
+                    thread::sleep(STEP);
+                }
+                highest
+            });
+            let result = work();
+            done.store(true, Ordering::Relaxed);
+            (result, sampler.join().unwrap_or_default())
+        })
+    }
+
+    /// From now on the highest is counted anew.
+    pub(super) fn forget_highest(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        // 5 by proc_pid_clear_refs(5).
+        fs::write(&path, "5").with_context(|| format!("writing {path}"))
     }
 
     /// Waits until it has nothing more to do.

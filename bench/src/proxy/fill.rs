@@ -30,6 +30,13 @@ pub(crate) fn fill(store: &Store, services: u32, endpoints: u32) -> Result<()> {
     Ok(())
 }
 
+/// Removes a Service behind the API's back.
+pub(super) fn remove_service(store: &Store, number: u32) -> Result<()> {
+    let key = format!("/registry/services/specs/{NAMESPACE}/{}", objects::name(number));
+    store.post("/v3/kv/deleterange", &json!({"key": STANDARD.encode(key)}).to_string())?;
+    Ok(())
+}
+
 fn put(key: &str, value: &Value) -> Value {
     json!({"requestPut": {"key": STANDARD.encode(key), "value": STANDARD.encode(value.to_string())}})
 }

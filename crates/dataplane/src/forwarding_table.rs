@@ -82,7 +82,7 @@ impl ForwardingTable {
     pub fn build(facts: NodeFacts, snapshot: &Snapshot) -> Self {
         let mut table = Self::new(facts);
         let mut touched = TableChanges::default();
-        for (name, state) in &snapshot.services {
+        for (name, state) in snapshot.services.iter() {
             table.insert(name, state, &mut touched);
         }
         table

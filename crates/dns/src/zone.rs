@@ -4,29 +4,30 @@
 //! changed, and the same objects in any order give an equal zone. It does no I/O and knows no clock: the serial is
 //! handed in. Looking up is `locate`'s business, writing answers that of [`crate::answer`].
 
+mod bucket;
 mod build;
 mod config;
 mod dump;
 mod endpoints;
-mod index;
 mod ports;
 mod reverse;
 mod services;
 
+pub(crate) use bucket::Uses;
 pub(crate) use config::Reversed;
 pub use config::{Pods, Suffix, ZoneConfig};
-pub(crate) use endpoints::{Dashed, Endpoint, Endpoints, NamedPort, PortFilter, read_dashed};
+pub(crate) use endpoints::{Dashed, Endpoint, Endpoints, PortFilter, read_dashed};
 pub(crate) use ports::{Port, Ports};
-pub(crate) use reverse::{Reverse, ReverseName, Use};
-pub(crate) use services::{ClusterIps, Kind, ServiceKey, ServiceRecords};
+pub(crate) use reverse::{Reverse, ReverseName};
+pub(crate) use services::{ClusterIps, Kind, ServiceKey, ServiceRecords, SharedRecords};
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use ::services::{Changes, Snapshot};
+use ::services::{Changes, Index, Probe, Snapshot};
 use foldhash::quality::RandomState;
-use index::{Index, Probe};
 use rpds::HashTrieSetSync;
 
 /// All names of the cluster at one moment.
@@ -35,7 +36,7 @@ pub struct Zone {
     config: Arc<ZoneConfig>,
     /// SOA serial: by convention the Unix second of the last change.
     serial: u32,
-    services: Index<Arc<ServiceRecords>>,
+    services: Index<SharedRecords>,
     namespaces: Namespaces,
     reverse: Reverse,
     pods: PodTable,
@@ -159,14 +160,14 @@ impl Zone {
 
     /// The Service of the labels `service.namespace` in lower-case wire form.
     pub(crate) fn service(&self, labels: &[u8]) -> Option<&ServiceRecords> {
-        self.services.get(labels).map(AsRef::as_ref)
+        self.services.get(labels).map(Deref::deref)
     }
 
     /// As [`Zone::service`], for a batch of queries.
     pub(crate) fn look_up<const N: usize>(&self, labels: [Option<&[u8]>; N]) -> [Option<&ServiceRecords>; N] {
         let mut probes = labels.map(Probe::new);
         self.services.look_up(&mut probes);
-        probes.map(|probe| probe.found().map(AsRef::as_ref))
+        probes.map(|probe| probe.found().map(Deref::deref))
     }
 
     pub(crate) fn reverse(&self) -> &Reverse {

@@ -15,7 +15,7 @@ use crate::ServiceName;
 use crate::name::Protocol;
 
 /// One port of a slice. A slice without a port number means "all ports" and is of no use to a proxy; DNS ignores it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlicePort {
     /// Name that matches a [`crate::ServicePort::name`], `""` when unnamed.
     pub name: Arc<str>,

@@ -6,6 +6,7 @@
 //! objects arrive never matters: a slice may come before its Service, a Service before its Node.
 
 mod endpoint;
+mod index;
 mod intern;
 mod model;
 mod name;
@@ -19,9 +20,10 @@ mod text;
 mod tests;
 
 pub use endpoint::{Endpoint, EndpointIter, Endpoints, Slice, SlicePort};
+pub use index::{Index, Probe, Record};
 pub use model::{Detail, Model};
 pub use name::{Protocol, ServiceName};
 pub use node::Node;
 pub use read::Skipped;
 pub use service::{Exposure, Outside, Service, ServicePort, TrafficPolicy};
-pub use snapshot::{Changes, ServiceState, Slices, Snapshot};
+pub use snapshot::{Changes, ServiceState, Services, Slices, Snapshot};

@@ -175,9 +175,9 @@ impl Model {
             _ => {}
         }
         if empty {
-            self.snapshot.services.remove_mut(&name);
+            self.snapshot.services.remove(&name);
         } else {
-            self.snapshot.services.insert_mut(name.clone(), Arc::new(state));
+            self.snapshot.services.insert(name.clone(), Arc::new(state));
         }
         self.changes.services.insert(name.clone());
         name

@@ -156,7 +156,9 @@ fn an_equal_slice_keeps_its_allocation() {
     model.apply_service(&web("10.96.1.1")).unwrap();
     let name = ServiceName::new("default", "web");
     let slice = |snapshot: &Snapshot| {
-        Arc::clone(snapshot.services[&name].slices.get(&ServiceName::new("default", "web-1")).unwrap())
+        Arc::clone(
+            snapshot.services.get(&name).unwrap().slices.get(&ServiceName::new("default", "web-1")).unwrap(),
+        )
     };
     assert!(Arc::ptr_eq(&slice(&before), &slice(&model.snapshot())));
 }

@@ -9,10 +9,10 @@ use crate::{Endpoint, Exposure, Service, ServiceName, ServiceState, Slice, Snaps
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names: Vec<&ServiceName> = self.services.keys().collect();
-        names.sort_unstable();
-        for name in names {
-            write_state(f, name, &self.services[name])?;
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_unstable_by_key(|(name, _)| *name);
+        for (name, state) in services {
+            write_state(f, name, state)?;
         }
         Ok(())
     }

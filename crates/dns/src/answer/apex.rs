@@ -47,10 +47,10 @@ fn for_each_name_server<'z>(zone: &'z Zone, mut each: impl FnMut(NameServer<'z>)
     let locals = &zone.config().local_addresses;
     let mut found = false;
     for (index, local) in locals.iter().enumerate() {
-        for (_, key) in zone.reverse().at(*local) {
+        for (_, key) in zone.reverse().uses(*local).iter() {
             let known = locals[..index]
                 .iter()
-                .any(|earlier| zone.reverse().at(*earlier).any(|(_, other)| other == key));
+                .any(|earlier| zone.reverse().uses(*earlier).iter().any(|(_, other)| other == key));
             let Some(records) = zone.service(key.as_bytes()) else { continue };
             found = true;
             for_each_address(records, key, *local, known, &mut each);

@@ -1,7 +1,9 @@
 //! What a name means: the zone it is in, and the object that it spells there.
 
 use crate::message::QueryName;
-use crate::zone::{self, Kind, Pods, PortFilter, ReverseName, ServiceRecords, Suffix, Use, Zone, ZoneConfig};
+use crate::zone::{
+    self, Kind, Pods, PortFilter, ReverseName, ServiceRecords, Suffix, Uses, Zone, ZoneConfig,
+};
 use std::net::IpAddr;
 
 /// What stands behind a name.
@@ -24,7 +26,7 @@ pub(super) enum Found<'z, 'q> {
     /// A pod by its address.
     Pod(IpAddr),
     /// A reverse name of an address that is known, and who has it.
-    Reverse { address: IpAddr, uses: &'z [Use] },
+    Reverse { address: IpAddr, uses: Uses<'z> },
 }
 
 /// What the zone has of a name, as far as it is found by hashing: looked up for many names at a time.
@@ -35,15 +37,16 @@ pub(crate) struct Known<'z> {
     /// What it spells in a reverse zone.
     pub(super) reverse: Option<ReverseName>,
     /// Who has the address that it spells.
-    pub(super) uses: &'z [Use],
+    pub(super) uses: Uses<'z>,
 }
 
 impl<'z> Known<'z> {
     /// For one name.
     pub(super) fn of(zone: &'z Zone, suffix: &Suffix, name: &QueryName) -> Self {
         let reverse = reverse_name(suffix, name);
-        let uses =
-            reverse.and_then(ReverseName::address).map_or(&[][..], |address| zone.reverse().uses(address));
+        let uses = reverse
+            .and_then(ReverseName::address)
+            .map_or(Uses::default(), |address| zone.reverse().uses(address));
         let service = service_labels(suffix, name).and_then(|labels| zone.service(labels));
         Self { service, reverse, uses }
     }
@@ -138,8 +141,8 @@ fn has_port(records: &ServiceRecords, filter: PortFilter<'_>) -> bool {
     match &records.kind {
         Kind::ClusterIps { ports, .. } => ports.iter().any(|port| filter.matches(port)),
         Kind::Headless => {
-            let mut ports = records.endpoints.sets().iter().flat_map(|set| set.ports.iter());
-            ports.any(|port| filter.matches(port.view()))
+            let mut ports = records.endpoints.sets().flat_map(|(ports, _)| ports);
+            ports.any(|port| filter.matches(port.into()))
         }
         Kind::ExternalName(_) => false,
     }

@@ -6,7 +6,7 @@ use super::locate::{Found, Known, locate, suffix_of};
 use super::{Context, Outcome};
 use crate::message::{Full, HEADER_BYTES, Query, QueryName, Section, Writer, pointer, rcode, rtype};
 use crate::name::Name;
-use crate::zone::{Dashed, Endpoint, Kind, PortFilter, ServiceKey, ServiceRecords, Suffix, Use, Zone};
+use crate::zone::{Dashed, Endpoint, Kind, PortFilter, ServiceKey, ServiceRecords, Suffix, Uses, Zone};
 
 /// Most CNAMEs in one answer, as CoreDNS; a longer chain, or a loop, is no data.
 const CHAIN_MAX: usize = 10;
@@ -193,7 +193,7 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
         for position in positions.filter(|position| is_first(*position)) {
             let address = endpoints.address(position);
             let named = |endpoint: Endpoint<'_>| {
-                endpoints.ports(endpoint).iter().any(|port| filter.matches(port.view()))
+                endpoints.ports(endpoint).iter().any(|port| filter.matches(port.into()))
             };
             if !filter.is_any() && !endpoints.at(address).any(named) {
                 continue;
@@ -249,12 +249,12 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
     }
 
     /// PTR records of an address: to the Service whose virtual IP it is, else to every endpoint that has it.
-    fn write_pointers(&mut self, address: IpAddr, uses: &[Use]) {
+    fn write_pointers(&mut self, address: IpAddr, uses: Uses<'_>) {
         if self.query.qtype != rtype::PTR {
             return;
         }
         let zone = self.zone;
-        for Use { endpoint, key, .. } in uses {
+        for (endpoint, key) in uses.iter() {
             if !endpoint {
                 return self.write_pointer(None, key);
             }

@@ -6,9 +6,11 @@
 
 use std::net::IpAddr;
 
+use services::SlicePort;
+
 use super::respond::{Responder, put_host, with_host};
 use crate::message::{Full, Section, Writer, read_u16, rtype};
-use crate::zone::{Endpoint, Endpoints, NamedPort, PortFilter, Ports};
+use crate::zone::{Endpoint, Endpoints, PortFilter, Ports};
 
 /// In an SRV record of ours, whose owner is a pointer: where the length of its data is.
 const SRV_LENGTH: usize = 10;
@@ -48,7 +50,7 @@ impl<'b> Responder<'_, '_, 'b> {
         filter: PortFilter<'_>,
     ) {
         let unnamed = endpoints.iter().filter(|endpoint| endpoint.host.is_none());
-        let hits = endpoints.sets().iter().map(|set| set.endpoints as usize * hits(&set.ports, filter)).sum();
+        let hits = endpoints.sets().map(|(ports, count)| count * hits(ports, filter)).sum();
         self.write_endpoints_srv(endpoints, labels, filter, weight(hits), unnamed.chain(endpoints.named()));
     }
 
@@ -74,7 +76,7 @@ impl<'b> Responder<'_, '_, 'b> {
         list: impl Iterator<Item = Endpoint<'e>> + Clone,
     ) {
         let matching = |endpoint: Endpoint<'e>| {
-            endpoints.ports(endpoint).iter().filter(move |port| filter.matches(port.view()))
+            endpoints.ports(endpoint).iter().filter(move |port| filter.matches((*port).into()))
         };
         // `group` begins at the first endpoint of the present target, of which `done` are written.
         let (mut rest, mut group, mut done) = (list.clone(), list.clone(), 0);
@@ -88,12 +90,12 @@ impl<'b> Responder<'_, '_, 'b> {
             }
             let is_known = |index: usize, number: u16| {
                 let earlier = group.clone().take(done).flat_map(matching);
-                earlier.chain(matching(endpoint).take(index)).any(|port| port.number == number)
+                earlier.chain(matching(endpoint).take(index)).any(|port| port.port == number)
             };
             let same_ports = previous.is_some_and(|previous| previous.ports == endpoint.ports);
             for (index, port) in matching(endpoint).enumerate().filter(|_| !same_ports) {
-                if !is_known(index, port.number) {
-                    self.write_srv(Some(endpoint), labels, port.number, weight);
+                if !is_known(index, port.port) {
+                    self.write_srv(Some(endpoint), labels, port.port, weight);
                 }
             }
             (previous, done) = (Some(endpoint), done + 1);
@@ -180,8 +182,8 @@ fn put_target(writer: &mut Writer<'_>, endpoint: Option<Endpoint<'_>>, labels: &
 }
 
 /// How often these ports count for the weight. An endpoint without ports counts once for "any", and has no record.
-fn hits(ports: &[NamedPort], filter: PortFilter<'_>) -> usize {
-    let matching = ports.iter().filter(|port| filter.matches(port.view())).count();
+fn hits(ports: &[SlicePort], filter: PortFilter<'_>) -> usize {
+    let matching = ports.iter().filter(|port| filter.matches((*port).into())).count();
     if ports.is_empty() && filter.is_any() { 1 } else { matching }
 }
 

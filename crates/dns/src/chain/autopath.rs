@@ -71,7 +71,7 @@ impl Search {
 /// True when the client is an endpoint, and of other namespaces only.
 fn is_elsewhere(zone: &Zone, client: IpAddr, namespace: &[u8]) -> bool {
     let client = client.to_canonical();
-    let mut namespaces = zone.reverse().at(client).filter(|(endpoint, _)| *endpoint);
+    let mut namespaces = zone.reverse().uses(client).iter().filter(|(endpoint, _)| *endpoint);
     let mut known = false;
     let same = namespaces.any(|(_, key)| {
         known = true;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use services::{Exposure, Service, ServiceName, ServiceState, Slice, Snapshot};
+use services::{Exposure, Service, ServiceName, ServiceState, Slice, SlicePort, Snapshot};
 
-use super::endpoints::{self, Listed, NamedPort, PortSet};
-use super::{ClusterIps, Endpoints, Kind, Port, Ports, ServiceKey, ServiceRecords, Zone, ZoneConfig};
+use super::endpoints::{self, Listed, PortSet};
+use super::{
+    ClusterIps, Endpoints, Kind, Port, Ports, ServiceKey, ServiceRecords, SharedRecords, Zone, ZoneConfig,
+};
 use crate::name::LABEL_BYTES_MAX;
 
 impl Zone {
@@ -20,7 +22,7 @@ impl Zone {
         }
         self.reverse.replace(&key, old.as_deref(), new.as_ref());
         match new {
-            Some(new) => self.services.insert(Arc::new(new)),
+            Some(new) => self.services.insert(SharedRecords::new(new)),
             None => self.services.remove(key.as_bytes()),
         }
         true
@@ -74,11 +76,12 @@ fn read_endpoints(config: &ZoneConfig, state: &ServiceState) -> Endpoints {
     Endpoints::new(list, sets)
 }
 
-fn slice_ports(slice: &Slice) -> Vec<NamedPort> {
-    let ports = slice.ports.iter();
-    ports
-        .map(|port| NamedPort { name: lower(&port.name), protocol: port.protocol, number: port.port })
-        .collect()
+/// The ports of a slice, their names in lower case.
+fn slice_ports(slice: &Slice) -> Arc<[SlicePort]> {
+    if slice.ports.iter().all(|port| is_lower(&port.name)) {
+        return Arc::clone(&slice.ports);
+    }
+    slice.ports.iter().map(|port| SlicePort { name: lower(&port.name), ..port.clone() }).collect()
 }
 
 /// The explicit name of an endpoint: its hostname, else its pod's name when so configured and short enough.
@@ -91,9 +94,9 @@ fn host_name(config: &ZoneConfig, endpoint: &services::Endpoint<'_>) -> Option<A
 
 /// Lower case; the same allocation when it is so already, which Kubernetes promises.
 fn lower(text: &Arc<str>) -> Arc<str> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        text.to_ascii_lowercase().into()
-    } else {
-        Arc::clone(text)
-    }
+    if is_lower(text) { Arc::clone(text) } else { text.to_ascii_lowercase().into() }
+}
+
+fn is_lower(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Dashed, Kind, NamedPort, ServiceRecords, Zone};
+use super::{Dashed, Kind, Port, ServiceRecords, Zone};
 use crate::message::records::kind_name;
 use crate::message::rtype;
 use crate::name::{labels, write_wire};
@@ -57,7 +57,7 @@ impl Zone {
 
     /// True when this Service is the first that its address leads to: the line is printed once.
     fn points_to(&self, address: IpAddr, records: &ServiceRecords) -> bool {
-        self.reverse.at(address).next().is_some_and(|(_, first)| first.as_bytes() == records.key())
+        self.reverse.uses(address).iter().next().is_some_and(|(_, first)| first.as_bytes() == records.key())
     }
 
     fn dump_line(&self, kind: u16, name: &[u8], lines: &mut Vec<String>) {
@@ -84,8 +84,8 @@ fn port_names(records: &ServiceRecords) -> BTreeSet<(&str, &'static str)> {
         Kind::ClusterIps { ports, .. } => Some(ports.iter()),
         _ => None,
     };
-    let sets = records.endpoints.sets().iter().filter(|_| matches!(records.kind, Kind::Headless));
-    let ports = own.into_iter().flatten().chain(sets.flat_map(|set| set.ports.iter().map(NamedPort::view)));
+    let sets = records.endpoints.sets().filter(|_| matches!(records.kind, Kind::Headless));
+    let ports = own.into_iter().flatten().chain(sets.flat_map(|(ports, _)| ports.iter().map(Port::from)));
     let named = ports.filter_map(|port| Some((std::str::from_utf8(port.name).ok()?, port.protocol.as_str())));
     named.filter(|(name, _)| !name.is_empty()).collect()
 }

@@ -1,15 +1,17 @@
 //! The ready endpoints of one Service: sorted by address, each with its name and its set of ports.
 //!
-//! An endpoint takes the bytes of its address (4 or 16), unless some of the Service have names of their own or other ports
-//! than the rest: then 28 more. Port sets are shared by all endpoints that have them. Addresses are unique per name; an
+//! All of a Service are one piece of memory. An endpoint takes the bytes of its address (4 or 16), unless some of the Service
+//! have names of their own or other ports than the rest: then 28 more. Lists of ports are the model's where they are in order. Addresses are unique per name; an
 //! address that is in two slices while it moves between them counts once.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
-use services::Protocol;
+use services::SlicePort;
+use triomphe::ThinArc;
 
 use super::Port;
 
@@ -31,26 +33,11 @@ pub(super) struct Listed {
     pub(super) ports: u32,
 }
 
-/// A port as SRV records need it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NamedPort {
-    /// Lower case, `""` when unnamed.
-    pub(crate) name: Arc<str>,
-    pub(crate) protocol: Protocol,
-    pub(crate) number: u16,
-}
-
 /// Which ports a name means: `_port._protocol` in front of a Service's name, either of which may be empty for "any".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PortFilter<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) protocol: &'a [u8],
-}
-
-impl NamedPort {
-    pub(crate) fn view(&self) -> Port<'_> {
-        Port { name: self.name.as_bytes(), protocol: self.protocol, number: self.number }
-    }
 }
 
 impl PortFilter<'_> {
@@ -64,27 +51,37 @@ impl PortFilter<'_> {
     }
 }
 
-/// Ports that a number of endpoints share.
+/// Ports that a number of endpoints share: sorted, their names in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PortSet {
-    pub(crate) ports: Box<[NamedPort]>,
+    pub(crate) ports: Arc<[SlicePort]>,
     /// How many endpoints have it.
     pub(crate) endpoints: u32,
 }
 
-/// Ready endpoints of a Service. A position counts IPv4 addresses first.
+/// Ready endpoints of a Service: their addresses, sorted. A position counts IPv4 addresses first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Endpoints {
-    v4: Box<[Ipv4Addr]>,
-    v6: Box<[Ipv6Addr]>,
-    sets: Box<[PortSet]>,
-    /// What most Services do without: all endpoints called by their addresses, with the same ports.
-    details: Option<Box<Details>>,
+pub(crate) struct Endpoints(Option<ThinArc<Head, u8>>);
+
+/// What is known of endpoints beside their addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Head {
+    /// How many have an IPv4 address.
+    v4: u32,
+    rest: Rest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rest {
+    /// What most Services do with: all endpoints are called by their addresses and have these ports.
+    Alike(Arc<[SlicePort]>),
+    Different(Box<Details>),
 }
 
 /// Names and port sets of endpoints that are not all alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Details {
+    sets: Box<[PortSet]>,
     /// Explicit name and port set, by position.
     list: Box<[(Option<Arc<str>>, u32)]>,
     /// Positions with an explicit name, by name, port set and address.
@@ -92,12 +89,12 @@ struct Details {
 }
 
 impl Details {
-    fn new(list: Vec<Listed>) -> Self {
+    fn new(list: Vec<Listed>, sets: Vec<PortSet>) -> Self {
         let list: Box<[_]> = list.into_iter().map(|listed| (listed.host, listed.ports)).collect();
         let named = (0_u32..).zip(&list).filter(|(_, (host, _))| host.is_some());
         let mut by_host: Vec<u32> = named.map(|(position, _)| position).collect();
         by_host.sort_unstable_by_key(|&position| (&list[position as usize], position));
-        Self { by_host: by_host.into(), list }
+        Self { sets: sets.into(), by_host: by_host.into(), list }
     }
 }
 
@@ -106,39 +103,63 @@ impl Endpoints {
     pub(super) fn new(mut list: Vec<Listed>, mut sets: Vec<PortSet>) -> Self {
         list.sort_unstable_by(|a, b| (a.address, &a.host, a.ports).cmp(&(b.address, &b.host, b.ports)));
         merge_duplicates(&mut list, &mut sets);
-        let (list, sets) = number_sets(list, sets);
-        let v4 = list.iter().filter_map(|listed| match listed.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        let v6 = list.iter().filter_map(|listed| match listed.address {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(address) => Some(address),
-        });
-        let (v4, v6) = (v4.collect(), v6.collect());
+        let (list, mut sets) = number_sets(list, sets);
+        let mut addresses = Vec::new();
+        let mut v4 = 0;
+        for listed in &list {
+            match listed.address {
+                IpAddr::V4(address) => addresses.extend(address.octets()),
+                IpAddr::V6(address) => addresses.extend(address.octets()),
+            }
+            v4 += u32::from(listed.address.is_ipv4());
+        }
         let differ = sets.len() > 1 || list.iter().any(|listed| listed.host.is_some());
-        Self { v4, v6, sets: sets.into(), details: differ.then(|| Box::new(Details::new(list))) }
+        let rest = match sets.pop() {
+            None => return Self::default(),
+            Some(only) if !differ => Rest::Alike(only.ports),
+            Some(last) => {
+                sets.push(last);
+                Rest::Different(Box::new(Details::new(list, sets)))
+            }
+        };
+        Self(Some(ThinArc::from_header_and_slice(Head { v4, rest }, &addresses)))
+    }
+
+    fn details(&self) -> Option<&Details> {
+        match &self.0.as_ref()?.header.header.rest {
+            Rest::Alike(_) => None,
+            Rest::Different(details) => Some(details),
+        }
+    }
+
+    /// The addresses of both families.
+    fn addresses(&self) -> (&[[u8; 4]], &[[u8; 16]]) {
+        let Some(all) = &self.0 else { return (&[], &[]) };
+        let (v4, v6) = all.slice.split_at(all.header.header.v4 as usize * 4);
+        (v4.as_chunks().0, v6.as_chunks().0)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        let (v4, v6) = self.addresses();
+        v4.len() + v6.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.0.is_none()
     }
 
     /// The address at a position, which must be one.
     pub(crate) fn address(&self, position: usize) -> IpAddr {
-        match position.checked_sub(self.v4.len()) {
-            None => IpAddr::V4(self.v4[position]),
-            Some(position) => IpAddr::V6(self.v6[position]),
+        let (v4, v6) = self.addresses();
+        match position.checked_sub(v4.len()) {
+            None => IpAddr::from(v4[position]),
+            Some(position) => IpAddr::from(v6[position]),
         }
     }
 
     fn get(&self, position: usize) -> Endpoint<'_> {
         let address = self.address(position);
-        match &self.details {
+        match self.details() {
             None => Endpoint { address, host: None, ports: 0 },
             Some(details) => {
                 let (host, ports) = &details.list[position];
@@ -152,22 +173,38 @@ impl Endpoints {
         (0..self.len()).map(|position| self.get(position))
     }
 
-    pub(crate) fn sets(&self) -> &[PortSet] {
-        &self.sets
+    /// The different lists of ports, and how many endpoints have each.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (&[SlicePort], usize)> {
+        let alike = self.alike().map(|ports| (ports, self.len()));
+        let sets = self.details().map_or(&[][..], |details| &details.sets);
+        alike.into_iter().chain(sets.iter().map(|set| (&set.ports[..], set.endpoints as usize)))
+    }
+
+    /// The ports of all endpoints, where they have the same.
+    fn alike(&self) -> Option<&[SlicePort]> {
+        match &self.0.as_ref()?.header.header.rest {
+            Rest::Alike(ports) => Some(ports),
+            Rest::Different(_) => None,
+        }
     }
 
     /// The ports of an endpoint.
-    pub(crate) fn ports(&self, endpoint: Endpoint<'_>) -> &[NamedPort] {
-        self.sets.get(endpoint.ports as usize).map_or(&[], |set| &set.ports)
+    pub(crate) fn ports(&self, endpoint: Endpoint<'_>) -> &[SlicePort] {
+        match self.details() {
+            None => self.alike().unwrap_or_default(),
+            Some(details) => details.sets.get(endpoint.ports as usize).map_or(&[], |set| &set.ports),
+        }
     }
 
     /// Positions of one family's endpoints.
     pub(crate) fn family(&self, v6: bool) -> Range<usize> {
-        if v6 { self.v4.len()..self.len() } else { 0..self.v4.len() }
+        let (v4_addresses, v6_addresses) = self.addresses();
+        let middle = v4_addresses.len();
+        if v6 { middle..middle + v6_addresses.len() } else { 0..middle }
     }
 
     fn by_host(&self) -> &[u32] {
-        self.details.as_ref().map_or(&[], |details| &details.by_host)
+        self.details().map_or(&[], |details| &details.by_host)
     }
 
     /// Endpoints with explicit names, those of one name together.
@@ -193,9 +230,10 @@ impl Endpoints {
 
     /// All endpoints of an address.
     pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = Endpoint<'_>> {
+        let (v4, v6) = self.addresses();
         let start = match address {
-            IpAddr::V4(address) => self.v4.partition_point(|other| *other < address),
-            IpAddr::V6(address) => self.v4.len() + self.v6.partition_point(|other| *other < address),
+            IpAddr::V4(address) => v4.partition_point(|other| *other < address.octets()),
+            IpAddr::V6(address) => v4.len() + v6.partition_point(|other| *other < address.octets()),
         };
         let rest = (start..self.len()).take_while(move |position| self.address(*position) == address);
         rest.map(|position| self.get(position))
@@ -209,18 +247,20 @@ fn merge_duplicates(list: &mut Vec<Listed>, sets: &mut Vec<PortSet>) {
         if same && next.ports != kept.ports {
             let mut ports = sets[kept.ports as usize].ports.to_vec();
             ports.extend(sets[next.ports as usize].ports.iter().cloned());
-            kept.ports = intern(sets, ports);
+            kept.ports = intern(sets, ports.into());
         }
         same
     });
 }
 
 /// Index of this set of ports, added when it is new.
-pub(crate) fn intern(sets: &mut Vec<PortSet>, mut ports: Vec<NamedPort>) -> u32 {
-    ports.sort_unstable();
-    ports.dedup();
-    let found = sets.iter().position(|set| *set.ports == *ports).unwrap_or_else(|| {
-        sets.push(PortSet { ports: ports.into(), endpoints: 0 });
+pub(crate) fn intern(sets: &mut Vec<PortSet>, mut ports: Arc<[SlicePort]>) -> u32 {
+    if !ports.is_sorted_by(|one, other| one < other) {
+        let sorted: BTreeSet<_> = ports.iter().cloned().collect();
+        ports = sorted.into_iter().collect();
+    }
+    let found = sets.iter().position(|set| set.ports == ports).unwrap_or_else(|| {
+        sets.push(PortSet { ports, endpoints: 0 });
         sets.len() - 1
     });
     u32::try_from(found).unwrap_or(u32::MAX)
@@ -293,6 +333,8 @@ pub(crate) fn read_dashed(label: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use services::Protocol;
+
     use super::*;
 
     #[test]
@@ -314,9 +356,9 @@ mod tests {
 
     #[test]
     fn an_address_that_moves_between_slices_counts_once() {
-        let port = |name: &str| NamedPort { name: name.into(), protocol: Protocol::Tcp, number: 80 };
+        let port = |name: &str| SlicePort { name: name.into(), protocol: Protocol::Tcp, port: 80 };
         let mut sets = Vec::new();
-        let (a, b) = (intern(&mut sets, vec![port("a")]), intern(&mut sets, vec![port("b")]));
+        let (a, b) = (intern(&mut sets, [port("a")].into()), intern(&mut sets, [port("b")].into()));
         let endpoint = |ports| Listed { address: "10.0.0.1".parse().unwrap(), host: None, ports };
         let endpoints = Endpoints::new(vec![endpoint(a), endpoint(b), endpoint(a)], sets);
         assert_eq!(endpoints.len(), 1);

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use services::Protocol;
+use services::{Protocol, SlicePort};
 
 use crate::name::LABEL_BYTES_MAX;
 
@@ -19,6 +19,12 @@ pub(crate) struct Port<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) protocol: Protocol,
     pub(crate) number: u16,
+}
+
+impl<'a> From<&'a SlicePort> for Port<'a> {
+    fn from(port: &'a SlicePort) -> Self {
+        Self { name: port.name.as_bytes(), protocol: port.protocol, number: port.port }
+    }
 }
 
 /// Some ports, in the order of the Service.

@@ -1,77 +1,23 @@
 //! From an address to the Services that have it: virtual IPs and endpoints.
 //!
 //! Addresses are kept in buckets that share all but the last byte, so that a change copies one small bucket. A bucket is
-//! found by hash; that prefixes are ordered too makes an empty non-terminal of a reverse zone a range query. A use holds
-//! the Service's key, not its records: those may change without their addresses changing.
+//! found by hash; that prefixes are ordered too makes an empty non-terminal of a reverse zone a range query. A bucket holds
+//! the Services' keys, not their records: those may change without their addresses changing.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use rpds::RedBlackTreeSetSync;
-use triomphe::ThinArc;
+use services::{Index, Probe};
 
-use super::index::{Index, Probe, Record};
+use super::bucket::{Bucket, Draft, Use, Uses};
 use super::{Reversed, ServiceKey, ServiceRecords};
 use crate::message::QueryName;
 
-/// An address without its last byte.
+/// An address without its last byte. IPv6 has the uppermost bit set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Prefix {
-    v6: bool,
-    high: u128,
-}
-
-/// One use of an address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Use {
-    last: u8,
-    /// False for a virtual IP: those sort first and win.
-    pub(crate) endpoint: bool,
-    /// The Service.
-    pub(crate) key: ServiceKey,
-}
-
-/// The uses of the addresses of one prefix, sorted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Bucket(ThinArc<Prefix, Use>);
-
-impl Bucket {
-    fn uses(&self) -> &[Use] {
-        &self.0.slice
-    }
-
-    /// Where the uses of an address stand, more or less: the last bytes of a prefix are often all there.
-    fn guess(&self, last: u8) -> usize {
-        (self.uses().len() * usize::from(last)) >> 8
-    }
-
-    /// The uses of one address.
-    fn at(&self, last: u8) -> &[Use] {
-        let uses = self.uses();
-        let mut start = self.guess(last);
-        while start > 0 && uses[start - 1].last >= last {
-            start -= 1;
-        }
-        while uses.get(start).is_some_and(|use_| use_.last < last) {
-            start += 1;
-        }
-        let length = uses[start..].iter().take_while(|use_| use_.last == last).count();
-        &uses[start..start + length]
-    }
-}
-
-impl Record for Bucket {
-    type Key = Prefix;
-
-    fn key(&self) -> &Prefix {
-        &self.0.header.header
-    }
-
-    fn touch(&self) -> usize {
-        self.uses().len()
-    }
-}
+pub(super) struct Prefix(u128);
 
 /// All addresses of the zone.
 #[derive(Clone, Debug, Default)]
@@ -96,15 +42,15 @@ pub(crate) enum ReverseName {
     Range(IpAddr, IpAddr),
 }
 
-fn split(address: IpAddr) -> (Prefix, u8) {
+pub(super) fn split(address: IpAddr) -> (Prefix, u8) {
     match address {
         IpAddr::V4(address) => {
             let bits = u32::from(address);
-            (Prefix { v6: false, high: u128::from(bits >> 8) }, bits as u8)
+            (Prefix(u128::from(bits >> 8)), bits as u8)
         }
         IpAddr::V6(address) => {
             let bits = u128::from(address);
-            (Prefix { v6: true, high: bits >> 8 }, bits as u8)
+            (Prefix(bits >> 8 | 1 << 127), bits as u8)
         }
     }
 }
@@ -134,25 +80,24 @@ impl Reverse {
     }
 
     fn edit_bucket(&mut self, key: &ServiceKey, prefix: Prefix, edits: &[(Prefix, u8, bool, bool)]) {
-        let old = self.bucket(&prefix).map_or(&[][..], Bucket::uses);
-        let mut bucket = Vec::with_capacity(old.len() + edits.len());
-        bucket.extend_from_slice(old);
+        let old = self.bucket(&prefix);
+        let is_new = old.is_none();
+        let mut draft = Draft::of(old, edits.len());
         for &(_, last, endpoint, present) in edits {
-            let use_ = Use { last, endpoint, key: key.clone() };
-            match (bucket.binary_search(&use_), present) {
-                (Err(at), true) => bucket.insert(at, use_),
-                (Ok(at), false) => drop(bucket.remove(at)),
-                _ => {}
+            if present {
+                draft.insert(last, endpoint, key);
+            } else {
+                draft.remove(last, endpoint, key);
             }
         }
-        if bucket.is_empty() {
+        if draft.is_empty() {
             self.buckets.remove(&prefix);
             self.prefixes.remove_mut(&prefix);
         } else {
-            if old.is_empty() {
+            if is_new {
                 self.prefixes.insert_mut(prefix);
             }
-            self.buckets.insert(Bucket(ThinArc::from_header_and_iter(prefix, bucket.into_iter())));
+            self.buckets.insert(draft.finish(prefix));
         }
     }
 
@@ -160,21 +105,16 @@ impl Reverse {
         self.buckets.get(prefix)
     }
 
-    /// The Services that have this address, virtual IPs first.
-    pub(crate) fn uses(&self, address: IpAddr) -> &[Use] {
+    /// The Services that have this address.
+    pub(crate) fn uses(&self, address: IpAddr) -> Uses<'_> {
         let (prefix, last) = split(address);
-        self.bucket(&prefix).map_or(&[], |bucket| bucket.at(last))
-    }
-
-    /// As [`Reverse::uses`], as pairs `(is an endpoint, key)`.
-    pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = (bool, &ServiceKey)> {
-        self.uses(address).iter().map(|use_| (use_.endpoint, &use_.key))
+        self.bucket(&prefix).map_or(Uses::default(), |bucket| bucket.at(last))
     }
 
     /// The uses of a batch of addresses. As in [`Index::look_up`], memory is asked for one step of all at a time.
-    pub(crate) fn look_up<'z, const N: usize>(&'z self, addresses: &[Option<IpAddr>; N]) -> [&'z [Use]; N] {
+    pub(crate) fn look_up<'z, const N: usize>(&'z self, addresses: &[Option<IpAddr>; N]) -> [Uses<'z>; N] {
         if addresses.iter().all(Option::is_none) {
-            return [&[]; N];
+            return [Uses::default(); N];
         }
         let keys = addresses.map(|address| address.map(split));
         let mut probes: [_; N] =
@@ -183,12 +123,15 @@ impl Reverse {
         let found: [_; N] = std::array::from_fn(|index| probes[index].found().zip(keys[index]));
         let mut touched = 0;
         for (bucket, (_, last)) in found.iter().flatten() {
-            touched ^= bucket.uses().get(bucket.guess(*last)).map_or(0, |use_| use_.last);
+            touched ^= bucket.touch_at(*last);
         }
-        let uses: [&[Use]; N] =
-            found.map(|found| found.map_or(&[][..], |(bucket, (_, last))| bucket.at(last)));
-        for use_ in uses.iter().filter_map(|uses| uses.first()) {
-            touched ^= use_.key.as_bytes().first().copied().unwrap_or(0);
+        let uses: [Uses<'_>; N] =
+            found.map(|found| found.map_or(Uses::default(), |(bucket, (_, last))| bucket.at(last)));
+        for key in uses.iter().filter_map(|uses| uses.first()) {
+            touched ^= key.touch();
+        }
+        for key in uses.iter().filter_map(|uses| uses.first()) {
+            touched ^= usize::from(key.as_bytes().first().copied().unwrap_or(0));
         }
         black_box(touched);
         uses
@@ -198,9 +141,9 @@ impl Reverse {
     pub(crate) fn any_between(&self, range: RangeInclusive<IpAddr>) -> bool {
         let ((first, first_last), (end, end_last)) = (split(*range.start()), split(*range.end()));
         self.prefixes.range(first..=end).any(|prefix| {
-            let above = |use_: &Use| *prefix > first || use_.last >= first_last;
-            let below = |use_: &Use| *prefix < end || use_.last <= end_last;
-            let uses = self.bucket(prefix).map_or(&[][..], Bucket::uses);
+            let above = |use_: &Use| *prefix > first || use_.last() >= first_last;
+            let below = |use_: &Use| *prefix < end || use_.last() <= end_last;
+            let uses = self.bucket(prefix).map_or(&[][..], Bucket::list);
             uses.iter().any(|use_| above(use_) && below(use_))
         })
     }

@@ -53,6 +53,17 @@ enum Input {
     Failed(watcher::Error),
 }
 
+impl Input {
+    /// Whether a list ends with it that may have been long. Namespaces are few, but theirs may be the last list that is
+    /// asked for when the API was away.
+    fn ends_a_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Service(Event::InitDone) | Self::Slice(Event::InitDone) | Self::Namespace(Event::InitDone)
+        )
+    }
+}
+
 /// Feeds `slots` until the program ends.
 pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>) {
     let mut inputs: SelectAll<BoxStream<'static, Input>> = SelectAll::new();
@@ -94,9 +105,9 @@ pub(crate) async fn feed(client: Client, sources: Sources, slots: Vec<Arc<Slot>>
             for slot in &slots {
                 slot.put(update.clone());
             }
-            if intake.take_listed() {
-                memory::give_back();
-            }
+        }
+        if intake.take_listed() {
+            memory::give_back();
         }
     }
 }

@@ -20,11 +20,12 @@ use crate::causes::chain;
 /// When the change that made a slice what it is happened, as the endpointslice controller notes it.
 const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
-/// What one kind's list has shown so far.
+/// One kind's list.
 #[derive(Default)]
 struct Listing {
     listed_once: bool,
-    seen: HashSet<ServiceName>,
+    /// What was known when the list began and has not been in it so far. The names are the model's, not copies.
+    missing: HashSet<ServiceName>,
 }
 
 /// The model with the state of the lists.
@@ -46,7 +47,7 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(sources: &Sources) -> Self {
-        let unwatched = |is: bool| Listing { listed_once: is, seen: HashSet::new() };
+        let unwatched = |is: bool| Listing { listed_once: is, missing: HashSet::new() };
         Self {
             model: Model::keeping(sources.selection.detail),
             listed: false,
@@ -63,7 +64,7 @@ impl Intake {
     }
 
     pub(super) fn apply(&mut self, input: Input) {
-        self.listed |= matches!(input, Input::Service(Event::InitDone) | Input::Slice(Event::InitDone));
+        self.listed |= input.ends_a_list();
         match input {
             Input::Service(event) => self.apply_service(event),
             Input::Slice(event) => self.apply_slice(event),
@@ -165,11 +166,15 @@ impl Intake {
                 observed.health.set_node(Some(node));
             }
             Event::Delete(node) if node.name_any() == self.node => observed.health.set_node(None),
-            Event::InitDone if !self.nodes.seen.contains(&cluster_wide(&self.node)) => {
-                observed.health.set_node(None);
-            }
+            Event::InitDone if !self.has_node_in_list() => observed.health.set_node(None),
             _ => {}
         }
+    }
+
+    /// Whether the list that ends now has shown this node.
+    fn has_node_in_list(&self) -> bool {
+        let is_known = self.model.snapshot().nodes.contains_key(self.node.as_str());
+        is_known && !self.nodes.missing.contains(&cluster_wide(&self.node))
     }
 
     fn apply_namespace(&mut self, event: Event<Namespace>) {
@@ -218,21 +223,18 @@ fn take<K: ResourceExt>(
     listing: &mut Listing,
     event: Event<K>,
     put: impl Fn(&mut Model, &K),
-    known: impl Fn(&Model) -> Vec<ServiceName>,
+    known: impl Fn(&Model) -> HashSet<ServiceName>,
     delete: impl Fn(&mut Model, &ServiceName),
 ) {
     let key = |object: &K| ServiceName::new(object.namespace().unwrap_or_default(), object.name_any());
     match event {
-        Event::Init => listing.seen.clear(),
+        Event::Init => listing.missing = known(model),
         Event::InitApply(object) => {
-            listing.seen.insert(key(&object));
+            listing.missing.remove(&key(&object));
             put(model, &object);
         }
         Event::InitDone => {
-            for gone in known(model).iter().filter(|name| !listing.seen.contains(*name)) {
-                delete(model, gone);
-            }
-            listing.seen = HashSet::new();
+            std::mem::take(&mut listing.missing).iter().for_each(|gone| delete(model, gone));
             listing.listed_once = true;
         }
         Event::Apply(object) => put(model, &object),
