@@ -206,7 +206,7 @@ impl<'z, 'q, 'b> Responder<'z, 'q, 'b> {
     }
 
     /// The A or AAAA record for the name at `owner`, if its type is the one of the question. Reads no more of the address
-    /// than it needs: an IPv4 address shares the key's cache line, the room for IPv6 behind it does not.
+    /// than it needs: an IPv4 address stands next to the key, the room for IPv6 lies behind it.
     fn write_address(&mut self, address: &IpAddr) {
         let owner = self.owner;
         match (address, self.query.qtype) {
