@@ -2,7 +2,8 @@
 //! the start needed. Nothing here changes what is computed.
 //!
 //! The C library would give each thread a heap of its own, each with the holes that a first load leaves behind; the agent's
-//! threads rarely allocate at the same time, and share one. With another C library only the program's pages are given back.
+//! threads rarely allocate at the same time, and share one. musl, which the image is built with, has one heap for all threads to
+//! begin with and no setting for it (`mallocng`), so there only the program's pages are given back.
 
 use std::fs;
 
