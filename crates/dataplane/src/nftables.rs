@@ -5,6 +5,7 @@
 //! rules      what the chains do, one function for each question
 //! set        the sets and maps that the rules look into
 //! message    tables, chains, rules, sets as netlink messages; element: what is in the sets
+//! number     what the map of service ports holds instead of verdicts
 //! counter    how many connections each service port had
 //! readback   the table as the kernel holds it, into a State
 //! state      what we believe the kernel holds; plan: from there to a forwarding table
@@ -21,6 +22,7 @@ mod element;
 mod expression;
 mod family;
 mod message;
+mod number;
 mod numbering;
 mod plan;
 mod probe;
@@ -39,6 +41,7 @@ pub(crate) use plan::Plan;
 pub use probe::{Capabilities, Feature, cleanup, probe};
 pub(crate) use probe::{can_own, can_refuse_early};
 pub(crate) use readback::{connections, read, take_over};
+pub(crate) use set::{CHAINS, SERVICES};
 pub(crate) use state::{State, lines};
 pub(crate) use transaction::{Sent, carry_out};
 

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netlink::{Attributes, DUMP, Header, Received, Socket, Writer, request};
+use crate::nftables::{CHAINS, SERVICES};
 use crate::{NetlinkError, nftables};
 
 /// `NFNL_SUBSYS_NFTABLES` and its messages.
@@ -27,11 +28,12 @@ const SHOWN_MAX: usize = 64;
 pub struct MapElement {
     /// The set or map that it is in.
     pub set: String,
-    /// nft's text of it, `tcp . 10.96.1.1 . 80 : goto n3`.
+    /// nft's text of it, `tcp . 10.96.1.1 . 80 : 5c00:3`.
     pub text: String,
 }
 
-/// The elements whose key holds `protocol . address . port`, in the order of the sets; the calling thread's network
+/// The elements whose key holds `protocol . address . port`, in the order of the sets, and the one that says
+/// which chain the service port's number stands for; the calling thread's network
 /// namespace. None when there is no table of ours.
 ///
 /// # Errors
@@ -46,9 +48,17 @@ pub fn elements_of(
     let mut found = Vec::new();
     let key = format!("{protocol} . {address} . {port}");
     for set in sets(&mut socket, family)? {
+        let number = if set.name == CHAINS { number(&found) } else { Some(key.clone()) };
+        let Some(key) = number else { continue };
         found.extend(elements(&mut socket, family, &set, &key)?);
     }
     Ok(found)
+}
+
+/// The number that stands for the service port's chain.
+fn number(found: &[MapElement]) -> Option<String> {
+    let service = found.iter().find(|element| element.set == SERVICES)?;
+    service.text.rsplit_once(" : ").map(|(_, number)| number.to_owned())
 }
 
 /// A set and what its elements are made of.
@@ -149,6 +159,7 @@ const IPV4: u32 = 7;
 const IPV6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const PORT: u32 = 13;
+const PRIORITY: u32 = 23;
 
 fn part_length(kind: u32) -> usize {
     if kind == IPV6 { 16 } else { 4 }
@@ -161,11 +172,17 @@ fn part_text(kind: u32, part: &[u8]) -> String {
         PORT => part.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes).to_string()),
         // Numbers are in host order, as `numgen` makes them.
         INTEGER => part.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes).to_string()),
+        PRIORITY => part.first_chunk().map(|bytes| priority(u32::from_ne_bytes(*bytes))),
         PROTOCOL => part.first().map(|number| protocol(*number)),
         _ => None,
     };
     let hexadecimal = || part.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"));
     known.unwrap_or_else(hexadecimal)
+}
+
+/// As nft writes it: two halves.
+fn priority(priority: u32) -> String {
+    format!("{:x}:{:x}", priority >> 16, priority & 0xffff)
 }
 
 fn protocol(number: u8) -> String {

@@ -111,6 +111,10 @@ pub(crate) enum Expression {
     /// Loads 1 when the packet's socket is transparent; unlike [`Expression::SocketWildcard`] it also knows the sockets of
     /// handshakes and of connections that were closed.
     SocketTransparent(Register),
+    /// Loads the packet's priority.
+    Priority(Register),
+    /// Gives the packet a priority.
+    SetPriority(Register),
     /// Loads a random number below the modulus.
     Random(Register, u32),
     /// Keeps the bits of the mask, which is as long as the value.
@@ -158,7 +162,10 @@ impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Self::Payload { .. } => "payload",
-            Self::TransportProtocol(_) | Self::InputInterface(_) => "meta",
+            Self::TransportProtocol(_)
+            | Self::InputInterface(_)
+            | Self::Priority(_)
+            | Self::SetPriority(_) => "meta",
             Self::SourceKind(_) | Self::DestinationKind(_) => "fib",
             Self::ConnectionState(_)
             | Self::ConnectionStatus(_)
@@ -192,9 +199,11 @@ impl Expression {
                 data.u32(1, into.number());
                 data.nested(2, |nested| nested.attribute(NFTA_DATA_VALUE, value));
             }
-            // NFTA_META_DREG, _KEY (NFT_META_L4PROTO, NFT_META_IIFNAME)
+            // NFTA_META_DREG, _KEY (NFT_META_L4PROTO, NFT_META_IIFNAME, NFT_META_PRIORITY), _SREG
             Self::TransportProtocol(into) => numbers(data, &[(1, into.number()), (2, 16)]),
             Self::InputInterface(into) => numbers(data, &[(1, into.number()), (2, 6)]),
+            Self::Priority(into) => numbers(data, &[(1, into.number()), (2, 2)]),
+            Self::SetPriority(from) => numbers(data, &[(2, 2), (3, from.number())]),
             // NFTA_FIB_DREG, _RESULT (NFT_FIB_RESULT_ADDRTYPE), _FLAGS (NFTA_FIB_F_SADDR, NFTA_FIB_F_DADDR)
             Self::SourceKind(into) => numbers(data, &[(1, into.number()), (2, 3), (3, 1)]),
             Self::DestinationKind(into) => numbers(data, &[(1, into.number()), (2, 3), (3, 2)]),

@@ -3,6 +3,7 @@
 mod affinity;
 mod frontends;
 mod members;
+mod numbers;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 pub(super) use affinity::{AffinityPlan, Retired, StickyChain};
 pub(super) use frontends::FrontendPlan;
 pub(super) use members::{Members, Sets, Subnets};
+pub(super) use numbers::NumberPlan;
 
 use super::family::Family;
 use super::message::{Chain, Layout};
@@ -28,6 +30,7 @@ pub(crate) struct Plan {
     pub(super) new_chains: Vec<Chain>,
     /// Chains to empty and fill again.
     pub(super) refilled_chains: Vec<Chain>,
+    pub(super) numbers: NumberPlan,
     pub(super) frontends: Vec<FrontendPlan>,
     pub(super) sets: Sets,
     pub(super) affinity: AffinityPlan,
@@ -132,6 +135,7 @@ impl Plan {
             self.fixed_chains(layout, state, table);
         }
         self.balance_chains(family, state);
+        self.numbers = NumberPlan::new(state, &self.new_chains, touched.facts);
     }
 
     /// Chains that are always there, and balance chains that somebody may have edited.
@@ -175,6 +179,7 @@ impl Plan {
         for chain in self.new_chains.into_iter().chain(self.refilled_chains) {
             state.chains.insert(chain.name, chain.rules.into_iter().map(|rule| rule.comment).collect());
         }
+        self.numbers.apply(state);
         for plan in self.frontends {
             plan.apply(state);
         }

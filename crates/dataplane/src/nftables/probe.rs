@@ -16,7 +16,8 @@ use crate::netlink::{Batch, Error, Socket};
 const PROBE_TABLE: &str = "sluice-probe";
 
 /// Chains that refuse, and that are led to from nat hooks.
-const EARLY_REFUSAL: &[&str] = &["refuse", "n1", "nat-prerouting", "nat-output", "external", "o1"];
+const EARLY_REFUSAL: &[&str] =
+    &["refuse", "n1", "nat-prerouting", "nat-output", "by-client", "external", "o1"];
 /// Stands for the chains of a Service with session affinity.
 const STICKY: &str = "sticky";
 
@@ -67,7 +68,7 @@ pub fn probe() -> Result<Capabilities, Error> {
             "translation; source ranges, local addresses (kernel 5.6)",
             "no Service is reached at all",
             &late,
-            &["refuse", "n1", "o1", "external", "nat-prerouting", "nat-output"],
+            &["refuse", "n1", "o1", "by-client", "external", "nat-prerouting", "nat-output"],
         ),
         feature(
             "refusal from nat chains (kernel 5.9)",

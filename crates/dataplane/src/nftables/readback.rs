@@ -1,6 +1,6 @@
 //! Reads our table back from the kernel.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -11,15 +11,17 @@ use super::element::{
     Element, Found, NFTA_LIST_ELEM, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
     NFTA_SET_ELEM_LIST_TABLE, service_key,
 };
+use super::expression::Verdict;
 use super::message::{
     GETCHAIN, GETRULE, GETSET, GETSETELEM, GETTABLE, Layout, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE,
     NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
     NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, PERSIST, SUBSYSTEM, read_comment,
 };
+use super::number::Number;
 use super::rules::List;
 use super::set::{
-    ANSWERED, GUARDED, HAIRPINS, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, PODS, REFUSED, SERVICE_CIDRS,
-    SERVICE_IPS, SERVICES, SOURCES,
+    ANSWERED, BY_CLIENT, CHAINS, GUARDED, HAIRPINS, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, PODS,
+    REFUSED, SERVICE_CIDRS, SERVICE_IPS, SERVICES, SOURCES,
 };
 use super::state::{External, Presence, Route, Service, State};
 use crate::forwarding_table::FrontendKey;
@@ -151,6 +153,7 @@ impl Reader<'_> {
         let refuses_late = sets.contains_key(REFUSED);
         let sets = sets.into_keys().filter(|name| affinity::is_set(name)).collect();
         let mut state = State { presence: Presence::Ours, chains: self.chains()?, sets, ..State::default() };
+        state.numbers = self.numbers()?;
         self.services(&mut state)?;
         for list in List::BOTH {
             self.endpoints(&mut state, list)?;
@@ -238,11 +241,17 @@ impl Reader<'_> {
         Ok(lists.into_iter().flatten().collect())
     }
 
+    fn numbers(&mut self) -> Result<BTreeMap<Number, Option<Verdict>>, Error> {
+        let found =
+            self.elements(CHAINS, |element| Some((Number::of_bytes(element.key)?, element.verdict.clone())))?;
+        Ok(found.into_iter().collect())
+    }
+
     fn services(&mut self, state: &mut State) -> Result<(), Error> {
         let family = self.layout.family;
         let found = self.elements(SERVICES, |element| {
             let service = Service {
-                route: Route::parse(element.verdict.clone()),
+                route: Route::of_number(Number::of_bytes(element.value)),
                 label: element.comment.unwrap_or_default().into(),
             };
             Some((element.service(family)?, service))
@@ -276,6 +285,9 @@ impl Reader<'_> {
     /// What only frontends beside ClusterIPs have.
     fn externals(&mut self, state: &mut State) -> Result<(), Error> {
         let family = self.layout.family;
+        self.each(state, BY_CLIENT, |element, external| {
+            external.by_client = Some(Route::parse(element.verdict.clone()));
+        })?;
         self.each(state, INSIDE, |element, external| {
             external.inside = Some(Route::parse(element.verdict.clone()));
         })?;

@@ -3,7 +3,8 @@
 //! ```text
 //! raw       prerouting, output   does this node answer it itself?  → untrack | untrack-tcp
 //!           untrack…             does its server listen?           (untracked) | to-another-node
-//! dstnat    prerouting, output   which service port is it for?     → n<k> | sticky-… | external | refuse | drop
+//! dstnat    prerouting, output   which service port is it for?     → n<k> | by-client | external | refuse | drop
+//!           by-client            which Service remembers?         → sticky-…
 //!           external             who asks, and may he?             → n<k> | o<k> | sticky-… | refuse | drop
 //!           sticky-…             has the client been here before?  → endpoint-…
 //!           n<k>, o<k>           which of its k endpoints?         → DNAT
@@ -16,7 +17,7 @@
 //! Traps that shape this: each lookup in one packet takes its own generation of the maps, so a missing index goes on
 //! to `n1` and only a missing first endpoint is refused. Rejecting from nat chains needs kernel 5.9: below, the chain
 //! `refuse` lets pass, and filter chains (input too) refuse what is still addressed to a frontend. A lookup that
-//! feeds a lookup makes nft 1.0.6 abort.
+//! feeds a lookup makes nft abort, so what stands between is the packet's priority ([`super::number`]).
 
 mod answered;
 mod circumstances;
@@ -42,6 +43,8 @@ pub(super) const REFUSE: &str = "refuse";
 pub(super) const REJECT: &str = "reject-late";
 /// The chain for frontends whose verdict depends on the client.
 pub(super) const EXTERNAL: &str = "external";
+/// The chain for frontends that remember their clients.
+pub(super) const BY_CLIENT: &str = "by-client";
 /// The chain for what this node answers itself.
 const UNTRACK: &str = "untrack";
 /// The same for TCP.
@@ -80,6 +83,7 @@ pub(super) fn fixed_chains(family: &Family, circumstances: &Circumstances) -> Ve
         plain(ANOTHER_NODE, answered::to_another_node(family)),
         balance_chain(family, List::All, 1),
         balance_chain(family, List::Outside, 1),
+        services::by_client(family),
         services::external(family, circumstances),
         hooked("raw-prerouting", "filter", PREROUTING, PRIORITY_RAW, answered::arriving(family)),
         hooked("raw-output", "filter", OUTPUT, PRIORITY_RAW, answered::leaving(family)),

@@ -8,9 +8,13 @@ use super::family::Family;
 use super::message::{DELSET, Layout, NEWSET};
 use crate::netlink::{Batch, CREATE, Writer};
 
-/// Verdict of each service port: `protocol . address . port`, and how many connections were made to it. Those whose verdict depends on the client go to a
-/// chain that asks the following.
+/// The [`super::number`] of each service port's chain: `protocol . address . port`, and how many connections were made
+/// to it.
 pub(crate) const SERVICES: &str = "services";
+/// Verdict for each of those numbers.
+pub(crate) const CHAINS: &str = "chains";
+/// Verdict of service ports that remember their clients.
+pub(crate) const BY_CLIENT: &str = "by-client";
 /// Verdict for connections from pods and from this node, and of all where [`OUTSIDE`] has none.
 pub(crate) const INSIDE: &str = "inside";
 /// Verdict for connections from elsewhere (external policy Local).
@@ -76,6 +80,7 @@ const VERDICT_TYPE: u32 = 0xffff_ff00;
 const TYPE_INTEGER: u32 = 4;
 const TYPE_PROTOCOL: u32 = 12;
 const TYPE_PORT: u32 = 13;
+const TYPE_PRIORITY: u32 = 23;
 /// nft's ids of expressions and of the parts they name.
 const EXPRESSION_VERDICT: u32 = 1;
 const EXPRESSION_PAYLOAD: u32 = 7;
@@ -85,6 +90,7 @@ const EXPRESSION_SYMBOLIC_RANDOM: u32 = 23;
 const TRANSPORT_HEADER: u32 = 11;
 const META_L4PROTO: u32 = 16;
 const SOURCE_PORT_FIELD: u32 = 1;
+const META_PRIORITY: u32 = 2;
 const DESTINATION_PORT_FIELD: u32 = 2;
 
 /// A part of a key or value.
@@ -96,6 +102,7 @@ enum Part {
     Port,
     SourcePort,
     Number,
+    Priority,
 }
 
 /// What a set maps its keys to.
@@ -123,6 +130,7 @@ pub(crate) struct Set {
 const SERVICE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port];
 const ENDPOINT_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port, Part::Number];
 const SOURCE_KEY: &[Part] = &[Part::Protocol, Part::Destination, Part::Port, Part::Source];
+const PRIORITY: &[Part] = &[Part::Priority];
 const ENDPOINT: Value = Value::Parts(&[Part::Destination, Part::Port]);
 
 const fn set(name: &'static str, key: &'static [Part]) -> Set {
@@ -147,7 +155,9 @@ const fn counting(map: Set) -> Set {
 
 /// All sets of a table, in the order in which they are made.
 pub(crate) const SETS: &[Set] = &[
-    counting(map(SERVICES, SERVICE_KEY, Value::Verdict)),
+    counting(map(SERVICES, SERVICE_KEY, Value::Parts(PRIORITY))),
+    map(CHAINS, PRIORITY, Value::Verdict),
+    map(BY_CLIENT, SERVICE_KEY, Value::Verdict),
     map(INSIDE, SERVICE_KEY, Value::Verdict),
     map(OUTSIDE, SERVICE_KEY, Value::Verdict),
     map(ENDPOINTS, ENDPOINT_KEY, ENDPOINT),
@@ -223,12 +233,14 @@ impl Set {
         });
     }
 
-    /// libnftnl's set user data: byte orders (2 is big-endian, 0 unspecified), then what key and value are made of.
+    /// libnftnl's set user data: byte orders (1 is the host's, 2 big-endian, 0 unspecified), then what key and value are made of.
     fn notes(&self, family: &Family) -> Vec<u8> {
         let mut notes = Vec::new();
-        note_number(&mut notes, 0, if self.key.len() == 1 { 2 } else { 0 });
-        if self.value != Value::Nothing {
-            note_number(&mut notes, 1, 0);
+        note_number(&mut notes, 0, byte_order(self.key));
+        match self.value {
+            Value::Nothing => {}
+            Value::Verdict => note_number(&mut notes, 1, 0),
+            Value::Parts(parts) => note_number(&mut notes, 1, byte_order(parts)),
         }
         note(&mut notes, 3, &typeof_parts(self.key, family));
         match self.value {
@@ -272,6 +284,15 @@ fn write_most(writer: &mut Writer) {
     writer.nested(NFTA_SET_DESC, |description| description.u32(NFTA_SET_DESC_SIZE, MOST_CLIENTS));
 }
 
+/// nft's number for the byte order of a key or value.
+fn byte_order(parts: &[Part]) -> u32 {
+    match parts {
+        [Part::Priority] => 1,
+        [_] => 2,
+        _ => 0,
+    }
+}
+
 fn type_id(parts: &[Part], family: &Family) -> u32 {
     parts.iter().fold(0, |id, part| {
         id << 6
@@ -280,6 +301,7 @@ fn type_id(parts: &[Part], family: &Family) -> u32 {
                 Part::Source | Part::Destination => family.address_type,
                 Part::Port | Part::SourcePort => TYPE_PORT,
                 Part::Number => TYPE_INTEGER,
+                Part::Priority => TYPE_PRIORITY,
             }
     })
 }
@@ -291,7 +313,7 @@ impl Part {
             Self::Source | Self::Destination => family.address_length,
             Self::Protocol => 1,
             Self::Port | Self::SourcePort => 2,
-            Self::Number => 4,
+            Self::Number | Self::Priority => 4,
         }
     }
 }
@@ -319,6 +341,7 @@ fn typeof_part(part: Part, family: &Family) -> Vec<u8> {
         Part::Destination => (EXPRESSION_PAYLOAD, &[(0, family.header), (1, family.destination_field)]),
         Part::Port => (EXPRESSION_PAYLOAD, &[(0, TRANSPORT_HEADER), (1, DESTINATION_PORT_FIELD)]),
         Part::SourcePort => (EXPRESSION_PAYLOAD, &[(0, TRANSPORT_HEADER), (1, SOURCE_PORT_FIELD)]),
+        Part::Priority => (EXPRESSION_META, &[(0, META_PRIORITY)]),
         // type random, modulus 1, offset 0
         Part::Number => (EXPRESSION_SYMBOLIC_RANDOM, &[(0, 1), (1, 1), (2, 0)]),
     };

@@ -4,7 +4,7 @@ mod held;
 mod lines;
 mod numbered;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -14,6 +14,8 @@ pub(crate) use lines::lines;
 pub(super) use numbered::Numbered;
 
 use super::affinity::{Sticky, listed};
+use super::expression::Verdict;
+use super::number::Number;
 use super::plan::Retired;
 use super::rules::List;
 use crate::forwarding_table::FrontendKey;
@@ -39,6 +41,8 @@ pub(crate) struct State {
     pub(super) presence: Presence,
     /// Comments of each chain's rules, by which rules are recognised.
     pub(super) chains: HashMap<String, Vec<String>>,
+    /// What the map `chains` says for each number; `None` for what ours never say.
+    pub(super) numbers: BTreeMap<Number, Option<Verdict>>,
     pub(super) frontends: HashMap<FrontendKey, Held>,
     pub(super) service_ips: HashSet<IpAddr>,
     pub(super) hairpins: HashSet<IpAddr>,

@@ -14,9 +14,9 @@ use services::Protocol;
 
 use super::affinity::Sticky;
 use super::element::{Element, Found, address_key, endpoint_key, endpoint_value, service_key, source_range};
-use super::expression::Verdict;
 use super::family::{Family, IPV4, IPV6};
 use super::message::{Layout, NEWSETELEM, SUBSYSTEM, read_comment};
+use super::number::Number;
 use super::rules::{Circumstances, FromPods, endpoint_chain, fixed_chains, sticky_chain};
 use super::set::SETS;
 use crate::conntrack::Flow;
@@ -91,7 +91,7 @@ fn ours(family: &'static Family) -> Messages {
     titled.collect()
 }
 
-const SET_ORDER: [&str; 13] = [
+const SET_ORDER: [&str; 15] = [
     "services",
     "inside",
     "outside",
@@ -105,6 +105,8 @@ const SET_ORDER: [&str; 13] = [
     "hairpins",
     "answered",
     "elsewhere",
+    "chains",
+    "by-client",
 ];
 
 fn elements(layout: &Layout, batch: &mut Batch) {
@@ -117,8 +119,10 @@ fn elements(layout: &Layout, batch: &mut Batch) {
     let key = FrontendKey::new(Protocol::Tcp, vip, 80);
     let endpoint = Element::data(endpoint_key(&key, 1), endpoint_value(SocketAddr::new(pod, 9898)));
     layout.add_elements(batch, "endpoints", &[endpoint]);
-    let service = Element::verdict(service_key(&key), Verdict::Goto("n1".to_owned()));
+    let one = Number::of_count(1);
+    let service = Element::data(service_key(&key), one.bytes());
     layout.add_elements(batch, "services", &[service.commented("default/x")]);
+    layout.add_elements(batch, "chains", &[Element::verdict(one.bytes(), one.verdict())]);
     let bounds = [Element::key(address_key(start)), Element::interval_end(address_key(end))];
     layout.add_elements(batch, "service-cidrs", &bounds);
     let sources = if layout.family.is_ipv4() { "192.0.2.0/24" } else { "2001:db8::/32" };

@@ -12,9 +12,9 @@ use std::time::Duration;
 use super::counter::Count;
 use super::element::{Element, PER_MESSAGE, address_key, hairpin_key, interval, service_key};
 use super::message::{Layout, SUBSYSTEM};
-use super::plan::{AffinityPlan, FrontendPlan, Members, Plan, Retired, StickyChain, Subnets};
+use super::plan::{AffinityPlan, FrontendPlan, Members, NumberPlan, Plan, Retired, StickyChain, Subnets};
 use super::readback::counts;
-use super::set::{ANSWERED, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS};
+use super::set::{ANSWERED, CHAINS, HAIRPINS, PODS, SERVICE_CIDRS, SERVICE_IPS};
 use crate::forwarding_table::FrontendKey;
 use crate::netlink::{Batch, Error, Socket};
 
@@ -43,8 +43,7 @@ pub(crate) struct Sent {
     pub(crate) busy: bool,
 }
 
-/// What goes in one transaction. The kernel keeps all others out while it works on one, and validates every element that is
-/// a verdict at the end of each that adds one: smaller transactions would take longer together.
+/// What goes in one transaction. The kernel keeps all others out while it works on one.
 const SIZE: usize = 256 << 10;
 
 /// Room for the transaction that replaces a table of another layout: several would leave services without rules in
@@ -169,7 +168,21 @@ impl Packer<'_> {
     fn structure(&mut self, plan: &Plan) -> Result<(), Error> {
         let layout = self.layout;
         self.put(group(|batch| structure(layout, plan, batch)))?;
+        self.numbers(&plan.numbers)?;
         self.subnets(PODS, &plan.sets.pods)
+    }
+
+    /// Where numbers lead; there are few.
+    fn numbers(&mut self, plan: &NumberPlan) -> Result<(), Error> {
+        let removed: Vec<Element> = plan.removed.iter().map(|number| Element::key(number.bytes())).collect();
+        let added: Vec<Element> =
+            plan.added.iter().map(|number| Element::verdict(number.bytes(), number.verdict())).collect();
+        let layout = self.layout;
+        self.sent.elements += removed.len() + added.len();
+        self.put(group(|batch| {
+            removed.chunks(PER_MESSAGE).for_each(|chunk| layout.delete_elements(batch, CHAINS, chunk));
+            added.chunks(PER_MESSAGE).for_each(|chunk| layout.add_elements(batch, CHAINS, chunk));
+        }))
     }
 
     /// Sets of clients and the chains that ask them; each is of use only when the next is there.

@@ -338,7 +338,7 @@ pub(crate) fn a_packet_between_two_policies_is_served() {
         policy(&mut lab, "Local");
         half_sync(&mut lab.proxy);
         take("services");
-        put("services", "goto n2");
+        put("services", "5c00:2");
         let found = serves(&lab);
         assert_eq!(servers(&found).len(), 2, "the old list is whole: {found:?}");
         assert!(found.iter().all(|(_, client)| *client == node(false).to_string()), "masqueraded: {found:?}");
@@ -348,7 +348,7 @@ pub(crate) fn a_packet_between_two_policies_is_served() {
         policy(&mut lab, "Cluster");
         half_sync(&mut lab.proxy);
         take("services");
-        put("services", "goto external");
+        put("services", "5d00:1");
         put("outside", "goto o1");
         assert_eq!(servers(&serves(&lab)), here, "the old list for connections from elsewhere is whole");
         take("outside");

@@ -88,7 +88,8 @@ pub(crate) fn elements_are_shown_as_nft_would() {
         let elements = elements_of(Protocol::Tcp, address, 80).unwrap();
         let texts: Vec<String> =
             elements.iter().map(|element| format!("{} {}", element.set, element.text)).collect();
-        assert!(texts.iter().any(|text| text.contains("tcp . 10.96.1.1 . 80 : goto n2")), "{texts:?}");
+        assert!(texts.iter().any(|text| text == "services tcp . 10.96.1.1 . 80 : 5c00:2"), "{texts:?}");
+        assert!(texts.iter().any(|text| text == "chains 5c00:2 : goto n2"), "{texts:?}");
         let endpoint = "endpoints tcp . 10.96.1.1 . 80 . 1 : 10.244.1.3 . 9898";
         assert!(texts.iter().any(|text| text == endpoint), "{texts:?}");
         assert!(texts.iter().all(|text| !text.contains("10.96.1.11")), "{texts:?}");

@@ -10,7 +10,7 @@ use crate::nftables::message::Layout;
 use crate::nftables::numbering::{Renumbering, renumber};
 use crate::nftables::rules::List;
 use crate::nftables::set::{
-    GUARDED, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, REFUSED, SERVICES, SOURCES,
+    BY_CLIENT, GUARDED, INSIDE, MASQUERADED, MASQUERADED_OWN, OUTSIDE, REFUSED, SERVICES, SOURCES,
 };
 use crate::nftables::state::{Held, Numbered, Route, State};
 use crate::nftables::transaction::Changes;
@@ -125,7 +125,7 @@ impl FrontendPlan {
                 changes.remove(SERVICES, Element::key(service_key(&self.key)));
             }
             if let Some(service) = &wanted.service {
-                let element = Element::verdict(service_key(&self.key), service.route.verdict());
+                let element = Element::data(service_key(&self.key), service.route.number().bytes());
                 changes.add(SERVICES, element.commented(&service.label).counting_from(count));
             }
         }
@@ -133,6 +133,7 @@ impl FrontendPlan {
             return;
         }
         let (held, wanted) = (held.external(), wanted.external());
+        self.route(BY_CLIENT, held.by_client.as_ref(), wanted.by_client.as_ref(), changes);
         self.route(INSIDE, held.inside.as_ref(), wanted.inside.as_ref(), changes);
         self.route(OUTSIDE, held.outside.as_ref(), wanted.outside.as_ref(), changes);
         self.member(REFUSED, held.refused, wanted.refused, changes);

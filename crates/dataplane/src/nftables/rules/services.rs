@@ -2,12 +2,12 @@
 
 use super::circumstances::Circumstances;
 use super::load::{destination, destination_port, source};
-use super::{EXTERNAL, REFUSE};
+use super::{BY_CLIENT, EXTERNAL, REFUSE};
 use crate::nftables::expression::{Expression, LOCAL_ADDRESS, Verdict};
 use crate::nftables::family::{Family, PROTOCOL};
 use crate::nftables::message::{Chain, Rule};
 use crate::nftables::set::{
-    ENDPOINTS, ENDPOINTS_OUTSIDE, GUARDED, INSIDE, OUTSIDE, SERVICE_IPS, SERVICES, SOURCES,
+    self, CHAINS, ENDPOINTS, ENDPOINTS_OUTSIDE, GUARDED, INSIDE, OUTSIDE, SERVICE_IPS, SERVICES, SOURCES,
 };
 
 /// The two lists of endpoints that a service port can have.
@@ -62,7 +62,8 @@ impl List {
 /// Which of `count` endpoints? One at random; if it has just gone, the first; if that has, none is left.
 pub(in crate::nftables) fn balance_chain(family: &Family, list: List, count: u32) -> Chain {
     let index = family.index_register();
-    let mut pick = destination_port(family);
+    let mut pick = without_priority();
+    pick.extend(destination_port(family));
     pick.extend([
         Expression::Random(index, count),
         Expression::Map(PROTOCOL, list.map(), PROTOCOL),
@@ -81,14 +82,43 @@ pub(in crate::nftables) fn balance_chain(family: &Family, list: List, count: u32
     }
 }
 
-/// Which service port? Undefined ports of a ClusterIP are refused.
+/// Which service port, and how many endpoints has it? Undefined ports of a ClusterIP are refused. The priority carries
+/// the number from one lookup to the next, see [`crate::nftables::number`].
 pub(super) fn lookup(family: &Family) -> Vec<Rule> {
+    let mut service = destination_port(family);
+    service.extend([
+        Expression::Map(PROTOCOL, SERVICES, PROTOCOL),
+        Expression::SetPriority(PROTOCOL),
+        Expression::Priority(PROTOCOL),
+        Expression::VerdictMap(PROTOCOL, CHAINS),
+    ]);
     let undefined = vec![
         destination(family, PROTOCOL),
         Expression::InSet(PROTOCOL, SERVICE_IPS),
         Expression::Verdict(Verdict::Goto(REFUSE.to_owned())),
     ];
-    vec![Rule::new("a service port", ask(family, SERVICES)), Rule::new("no port of this service", undefined)]
+    vec![Rule::new("a service port", service), Rule::new("no port of this service", undefined)]
+}
+
+/// Takes back the number that the priority carried.
+fn without_priority() -> Vec<Expression> {
+    vec![Expression::Immediate(PROTOCOL, vec![0; 4]), Expression::SetPriority(PROTOCOL)]
+}
+
+/// Which Service is it that remembers its clients?
+pub(super) fn by_client(family: &Family) -> Chain {
+    let mut service = without_priority();
+    service.extend(ask(family, set::BY_CLIENT));
+    let rules = vec![Rule::new("its list of endpoints", service), changed()];
+    Chain { name: BY_CLIENT.to_owned(), hook: None, rules }
+}
+
+/// The service port needs no second look any more, but did when the packet was looked up.
+fn changed() -> Rule {
+    Rule::new(
+        "has just changed: the first",
+        vec![Expression::Verdict(Verdict::Goto(List::All.chain_name(1)))],
+    )
 }
 
 /// Where does the client come from? Source ranges bind everyone; external policy
@@ -102,7 +132,10 @@ pub(super) fn external(family: &Family, circumstances: &Circumstances) -> Chain 
         Expression::NotInSet(PROTOCOL, SOURCES),
         Expression::Verdict(Verdict::Drop),
     ]);
-    let mut rules = vec![Rule::new("outside of the source ranges", guard)];
+    let mut rules = vec![
+        Rule::new("the service port is found", without_priority()),
+        Rule::new("outside of the source ranges", guard),
+    ];
     if let Some(pods) = &circumstances.pods {
         let mut from_pods = pods.matches(family);
         from_pods.extend(ask(family, INSIDE));
@@ -114,11 +147,7 @@ pub(super) fn external(family: &Family, circumstances: &Circumstances) -> Chain 
         Rule::new("from this node", from_node),
         Rule::new("from elsewhere", ask(family, OUTSIDE)),
         Rule::new("from anywhere", ask(family, INSIDE)),
-        // The service port needs no second look any more, but did when the packet was looked up.
-        Rule::new(
-            "has just changed: the first",
-            vec![Expression::Verdict(Verdict::Goto(List::All.chain_name(1)))],
-        ),
+        changed(),
     ]);
     Chain { name: EXTERNAL.to_owned(), hook: None, rules }
 }

@@ -11,7 +11,8 @@ use crate::forwarding_table::{Frontend, Kind, Masquerade, Target, attributes};
 use crate::nftables::affinity::{Group, Sticky};
 use crate::nftables::expression::Verdict;
 use crate::nftables::message::clip;
-use crate::nftables::rules::{EXTERNAL, List, REFUSE};
+use crate::nftables::number::Number;
+use crate::nftables::rules::{BY_CLIENT, EXTERNAL, List, REFUSE};
 
 /// Where a map sends a service port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Route {
     Balance(List, u32),
     /// To the chain that knows where the client was before.
     Sticky(Sticky),
+    /// To the chain that asks which Service remembers.
+    ByClient,
     /// To the chain that asks where the client comes from.
     External,
     /// To the chain that refuses.
@@ -53,6 +56,7 @@ impl Route {
             Some(Verdict::Drop) => Self::Drop,
             Some(Verdict::Goto(chain)) if chain == REFUSE => Self::Refuse,
             Some(Verdict::Goto(chain)) if chain == EXTERNAL => Self::External,
+            Some(Verdict::Goto(chain)) if chain == BY_CLIENT => Self::ByClient,
             Some(Verdict::Goto(chain)) => {
                 let balance = List::of_chain(&chain).map(|(list, count)| Self::Balance(list, count));
                 let sticky = || Sticky::of_chain(&chain).map(Self::Sticky);
@@ -66,9 +70,35 @@ impl Route {
         match self {
             Self::Balance(list, count) => Verdict::Goto(list.chain_name(*count)),
             Self::Sticky(sticky) => Verdict::Goto(sticky.chain()),
+            Self::ByClient => Verdict::Goto(BY_CLIENT.to_owned()),
             Self::External => Verdict::Goto(EXTERNAL.to_owned()),
             Self::Refuse => Verdict::Goto(REFUSE.to_owned()),
             Self::Drop | Self::Unknown => Verdict::Drop,
+        }
+    }
+}
+
+impl Route {
+    /// What the map of service ports says for it.
+    pub(in crate::nftables) fn number(&self) -> Number {
+        match self {
+            Self::Balance(List::All, count) => Number::of_count(*count),
+            Self::External => Number::EXTERNAL,
+            Self::ByClient => Number::BY_CLIENT,
+            Self::Refuse => Number::REFUSE,
+            // The others are only reached by way of a chain that asks for the client.
+            Self::Drop | Self::Unknown | Self::Sticky(_) | Self::Balance(List::Outside, _) => Number::DROP,
+        }
+    }
+
+    pub(in crate::nftables) fn of_number(number: Option<Number>) -> Self {
+        match number.map(|number| (number, number.count())) {
+            Some((_, Some(count))) => Self::Balance(List::All, count),
+            Some((Number::EXTERNAL, _)) => Self::External,
+            Some((Number::BY_CLIENT, _)) => Self::ByClient,
+            Some((Number::REFUSE, _)) => Self::Refuse,
+            Some((Number::DROP, _)) => Self::Drop,
+            _ => Self::Unknown,
         }
     }
 }
@@ -84,8 +114,11 @@ pub(crate) struct Service {
 impl Service {
     fn of(frontend: &Frontend, protocol: Protocol) -> Self {
         let external = frontend.outside.is_some() || !frontend.sources.is_empty();
-        let plain = Route::of(frontend, protocol, List::All).filter(|_| !external);
-        let route = plain.unwrap_or(Route::External);
+        let route = match Route::of(frontend, protocol, List::All) {
+            Some(Route::Sticky(_)) if !external => Route::ByClient,
+            Some(plain) if !external => plain,
+            _ => Route::External,
+        };
         let label = frontend.owner() + &attributes(frontend.kind, &[], frontend.affinity);
         Self { route, label: clip(&label).into() }
     }
@@ -118,13 +151,14 @@ impl Service {
 pub(crate) struct Held {
     pub(in crate::nftables) service: Option<Service>,
     pub(in crate::nftables) endpoints: Numbered,
-    /// Those that only frontends beside ClusterIPs have; `None` when there are none of them.
+    /// Those that only frontends beside ClusterIPs have, and those that remember clients; `None` when there are none of them.
     pub(in crate::nftables) external: Option<Box<External>>,
 }
 
-/// What is held of a frontend that is no ClusterIP.
+/// What is held of a frontend that is no plain ClusterIP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct External {
+    pub(in crate::nftables) by_client: Option<Route>,
     pub(in crate::nftables) inside: Option<Route>,
     pub(in crate::nftables) outside: Option<Route>,
     /// Endpoints for connections from elsewhere.
@@ -140,6 +174,7 @@ pub(crate) struct External {
 
 /// What is held of a frontend of which nothing is.
 pub(in crate::nftables) static NOTHING: External = External {
+    by_client: None,
     inside: None,
     outside: None,
     endpoints: Numbered::EMPTY,
@@ -154,8 +189,11 @@ impl External {
     fn of(frontend: &Frontend, protocol: Protocol, endpoints: Numbered, late_refusal: bool) -> Self {
         let refuses = frontend.kind != Kind::ClusterIp && frontend.target == Target::Refuse;
         let decides = frontend.outside.is_some() || !frontend.sources.is_empty();
+        let all = Route::of(frontend, protocol, List::All);
+        let is_sticky = matches!(all, Some(Route::Sticky(_)));
         Self {
-            inside: Route::of(frontend, protocol, List::All).filter(|_| decides),
+            by_client: all.clone().filter(|_| is_sticky && !decides),
+            inside: all.filter(|_| decides),
             outside: Route::of(frontend, protocol, List::Outside),
             endpoints,
             guarded: !frontend.sources.is_empty(),
@@ -170,6 +208,7 @@ impl External {
 impl External {
     /// Adds what another set holds.
     pub(in crate::nftables) fn join(&mut self, other: Self) {
+        self.by_client = self.by_client.take().or(other.by_client);
         self.inside = self.inside.take().or(other.inside);
         self.outside = self.outside.take().or(other.outside);
         if !other.endpoints.is_empty() {
@@ -224,6 +263,6 @@ impl Held {
     pub(in crate::nftables) fn routes(&self) -> impl Iterator<Item = &Route> {
         let external = self.external();
         let service = self.service.as_ref().map(|service| &service.route);
-        service.into_iter().chain(&external.inside).chain(&external.outside)
+        service.into_iter().chain(&external.by_client).chain(&external.inside).chain(&external.outside)
     }
 }

@@ -13,6 +13,8 @@ use crate::forwarding_table::{
 use crate::nftables::affinity::{Sticky, is_chain, listed};
 use crate::nftables::family::{Family, IPV4, IPV6};
 use crate::nftables::message::Chain;
+use crate::nftables::number::Number;
+use crate::nftables::plan::NumberPlan;
 use crate::nftables::readback::range_subnets;
 use crate::nftables::rules::{
     Circumstances, FromPods, List, REJECT, balance_chain, endpoint_chain, fixed_chains, sticky_chain,
@@ -80,6 +82,7 @@ impl State {
             return line(key, &owner, &Outcome::Fault(fault));
         }
         let (target, outside) = match &service.route {
+            Route::ByClient => (external.by_client.as_ref(), None),
             Route::External => (external.inside.as_ref(), external.outside.as_ref()),
             route => (Some(route), None),
         };
@@ -97,7 +100,9 @@ impl State {
         match (route, service.affinity()) {
             (Route::Refuse, _) => Outcome::Target(Target::Refuse),
             (Route::Drop, _) => Outcome::Target(Target::Drop),
-            (Route::External, _) => Outcome::Fault("it asks for the client twice".to_owned()),
+            (Route::External | Route::ByClient, _) => {
+                Outcome::Fault("it asks for the client twice".to_owned())
+            }
             (Route::Unknown, _) => Outcome::Fault("a chain that is not ours".to_owned()),
             (Route::Balance(list, count), None) => {
                 Outcome::of_list(held.list(*list).iter().collect(), *count)
@@ -225,7 +230,15 @@ impl State {
             .collect();
         wanted.extend(routes.into_iter().map(|(list, count)| balance_chain(family, list, count)));
         let faulty = wanted.iter().filter(|chain| self.differs(chain));
-        faulty.map(|chain| format!("fault: chain {} of {family} has other rules", chain.name)).collect()
+        let faulty = faulty.map(|chain| format!("fault: chain {} of {family} has other rules", chain.name));
+        faulty.chain(self.number_faults(family)).collect()
+    }
+
+    /// Numbers that do not lead to their chain, or whose chain is not there.
+    fn number_faults(&self, family: &Family) -> Vec<String> {
+        let NumberPlan { added, removed } = NumberPlan::new(self, &[], true);
+        let astray: BTreeSet<Number> = added.into_iter().chain(removed).collect();
+        astray.into_iter().map(|number| format!("fault: number {number} of {family} leads astray")).collect()
     }
 }
 
@@ -233,11 +246,15 @@ impl State {
 fn fault(held: &Held, service: &Service, late_refusal: bool) -> Option<String> {
     let (external, kind) = (held.external(), service.kind());
     let is_external = service.route == Route::External;
-    let External { inside, outside, guarded, sources, masqueraded, masqueraded_own, refused, .. } = external;
+    let External {
+        by_client, inside, outside, guarded, sources, masqueraded, masqueraded_own, refused, ..
+    } = external;
     let own = kind != Kind::ClusterIp && outside.is_some();
     let always = kind != Kind::ClusterIp && outside.is_none();
     let fault = if !is_external && (inside.is_some() || outside.is_some() || *guarded) {
         "it does not depend on the client, but there is what would decide"
+    } else if (service.route == Route::ByClient) != by_client.is_some() {
+        "it remembers its clients, but not where, or the other way round"
     } else if *guarded == sources.is_empty() {
         "its source ranges are not asked for, or there are none"
     } else if (*masqueraded, *masqueraded_own) != (always, own) {
