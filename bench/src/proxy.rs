@@ -140,19 +140,20 @@ impl<'a> Run<'a> {
         Ok(Figures { limit, synced: Some(Synced { cold, memory, changes, churn }) })
     }
 
-    fn changes(&self, node: &Node) -> Result<[Vec<Sample>; 3]> {
-        let (mut replaced, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    fn changes(&self, node: &Node) -> Result<[Vec<Sample>; 4]> {
+        let [mut replaced, mut added, mut called, mut removed] = [const { Vec::new() }; 4];
         self.series(|turn| {
             replaced.push(node.replaced(&self.api, turn)?);
             Ok(())
         })?;
         self.series(|turn| {
-            let [came, went] = node.added_and_removed(&self.api, turn)?;
+            let [came, answered, went] = node.added_and_removed(&self.api, turn)?;
             added.push(came);
+            called.push(answered);
             removed.push(went);
             Ok(())
         })?;
-        Ok([replaced, added, removed])
+        Ok([replaced, added, called, removed])
     }
 
     /// As many changes as wanted, fewer when they take long.

@@ -7,7 +7,8 @@ use super::node::{PATIENCE, Sample};
 use crate::measure::{milliseconds, percentile, print_table};
 
 /// What changes are measured.
-const CHANGES: [&str; 3] = ["endpoint replaced", "service added", "service removed"];
+const CHANGES: [&str; 4] =
+    ["endpoint replaced", "service added", "of that until the API has answered", "service removed"];
 
 /// One program at one size.
 pub(super) struct Figures {
@@ -22,7 +23,7 @@ pub(super) struct Synced {
     pub(super) cold: Duration,
     pub(super) memory: Memory,
     /// In the order of [`CHANGES`].
-    pub(super) changes: [Vec<Sample>; 3],
+    pub(super) changes: [Vec<Sample>; 4],
     pub(super) churn: Churn,
 }
 

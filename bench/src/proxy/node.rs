@@ -90,20 +90,22 @@ impl Node {
         finish(reached, start)
     }
 
-    /// Adds a Service, until a connection reaches its endpoint, and removes it, until none does.
-    pub(super) fn added_and_removed(&self, api: &Api, turn: u32) -> Result<[Sample; 2]> {
+    /// Adds a Service, until a connection reaches its endpoint, and removes it, until none does. In the middle, how long
+    /// the API took to answer the calls that add it.
+    pub(super) fn added_and_removed(&self, api: &Api, turn: u32) -> Result<[Sample; 3]> {
         let host = 201 + u8::try_from(turn % 40)?;
         let name = format!("added-{host}");
         let reached = self.watch(host, Some(1));
         let start = Instant::now();
         api.create_probe(&name, host, 1)?;
+        let called = Some(start.elapsed());
         let added = finish(reached, start)?;
         let gone = self.watch(host, None);
         let start = Instant::now();
         api.delete_service(&name)?;
         let removed = if added.is_some() { finish(gone, start)? } else { None };
         api.delete_slice(&name)?;
-        Ok([added, removed])
+        Ok([added, called, removed])
     }
 
     /// Connects to 10.96.0.`vip` again and again until `endpoint` answers, or nobody does any more; tells when.

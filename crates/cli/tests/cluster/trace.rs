@@ -93,7 +93,7 @@ fn connects(cluster: &Cluster<'_>) {
         "podinfo.default.svc.cluster.local",
         "the cluster IP and port of Service default/podinfo",
         "node worker-2 holds the same",
-        ": goto n1 }",
+        "chains     { 5c00:1 : goto n1 }",
         "via 172.18.0.2 dev eth0",
         "it would connect",
     ];
