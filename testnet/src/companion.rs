@@ -71,10 +71,14 @@ fn is_abandoned(name: &str) -> bool {
 }
 
 /// When a process was started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted from the end of the second,
-/// which is in parentheses and may hold anything.
+/// which is in parentheses and may hold anything. `None` too when it has ended and nobody has asked how.
 fn started(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    if matches!(fields.first(), Some(&("Z" | "X"))) {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
 }
 
 /// The kernel ends the program when the thread that starts it ends, and so with our process.
@@ -99,7 +103,18 @@ mod tests {
         let (own, started) = (std::process::id(), started(std::process::id()).unwrap());
         let mut ended = Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
-        let abandoned = [format!("sluice-a-{}-7-0", ended.id()), format!("sluice-a-{own}-{}-0", started - 1)];
+        // One that was killed and that nobody has waited for, under its true name.
+        let mut killed = Command::new("sleep").arg("60").spawn().unwrap();
+        let killed_started = super::started(killed.id()).unwrap();
+        killed.kill().unwrap();
+        while super::started(killed.id()).is_some() {
+            std::thread::yield_now();
+        }
+        let abandoned = [
+            format!("sluice-a-{}-7-0", ended.id()),
+            format!("sluice-a-{own}-{}-0", started - 1),
+            format!("sluice-a-{}-{killed_started}-0", killed.id()),
+        ];
         let kept = [
             format!("sluice-a-{own}-{started}-77"),
             format!("sluice-b-{}-7-0", ended.id()),
@@ -118,5 +133,6 @@ mod tests {
         assert!(path.is_dir());
         drop(made);
         assert!(!path.exists());
+        killed.wait().unwrap();
     }
 }
