@@ -33,7 +33,9 @@ fuzz_target!(|bytes: &[u8]| {
     let copied = read_response(&passed_on(&query, None, &message, 65_535)).unwrap();
     if !copied.truncated && response.rcode == 0 {
         let parts = |record: &Record| (record.owner.to_ascii_lowercase(), record.kind, said(record));
-        assert!(response.answers.iter().map(parts).eq(copied.answers.iter().map(parts)));
+        // OPT speaks of its own message only.
+        let answers = response.answers.iter().filter(|record| record.kind != 41);
+        assert!(answers.map(parts).eq(copied.answers.iter().map(parts)));
     }
 });
 
