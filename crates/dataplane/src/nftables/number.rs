@@ -4,8 +4,9 @@
 //! whose values are verdicts, once for each hook that asks it (`nft_table_validate`), and a new service would cost the
 //! more the more there are. Numbers cost nothing. From the number to the chain it is one more lookup, in a map of a
 //! dozen elements; in between stands the packet's priority, because nft (1.0.6 to 1.1.3) aborts when it lists a lookup
-//! whose key comes straight from another one. Only the first packet of a connection passes here; the chains set its
-//! priority to 0 again, and what is forwarded gets a new one from `ip_forward` anyway.
+//! whose key comes straight from another one. Only the first packet of a connection passes here, and the chains set its
+//! priority to 0, which it has unless a process of this node (`SO_PRIORITY`) or a device gave it another: that one is lost
+//! for this packet.
 
 use std::fmt;
 

@@ -14,6 +14,7 @@ mod external;
 mod listing;
 mod load;
 mod monitor;
+mod priority;
 mod property;
 mod refused;
 mod restart;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         monitor::an_edit_that_keeps_the_comments_is_repaired,
         monitor::our_own_transactions_and_others_tables_are_no_edits,
         monitor::a_rival_is_called_one_and_does_not_keep_us_busy,
+        priority::no_number_is_left_in_a_packets_priority,
         traffic::connections_reach_every_endpoint_and_come_back,
         traffic::refuses_at_once_and_drops_silently,
         traffic::nothing_for_the_service_subnet_leaves_the_node,
